@@ -1,0 +1,100 @@
+"""What the rest of the program asks of a cluster, be it an API server or a folder of manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from kubectl_fsm.fields import Object
+
+FIELD_MANAGER = "fsm-plugin"
+"""Who wrote it, in managedFields. Flux takes back what managers named `kubectl…` wrote, so the name is not one of these."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A kind of API object and where the API server keeps it.
+
+    `group` is empty for the core group, `short_names` are those that kubectl accepts.
+    """
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+    short_names: tuple[str, ...] = ()
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def qualified(self) -> str:
+        """`deployments.apps`, as error messages and RBAC name it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def label(self) -> str:
+        """What people type before the slash: `deploy`, `sts`, `rollout`."""
+        return self.short_names[0] if self.short_names else self.kind.lower()
+
+
+PODS = Resource("", "v1", "Pod", "pods", True, ("pod", "po"))
+NAMESPACES = Resource("", "v1", "Namespace", "namespaces", False, ("namespace", "ns"))
+SERVICES = Resource("", "v1", "Service", "services", True, ("svc",))
+DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments", True, ("deploy",))
+REPLICASETS = Resource("apps", "v1", "ReplicaSet", "replicasets", True, ("rs",))
+STATEFULSETS = Resource("apps", "v1", "StatefulSet", "statefulsets", True, ("sts",))
+DAEMONSETS = Resource("apps", "v1", "DaemonSet", "daemonsets", True, ("ds",))
+JOBS = Resource("batch", "v1", "Job", "jobs", True, ("job",))
+CRONJOBS = Resource("batch", "v1", "CronJob", "cronjobs", True, ("cj",))
+
+BUILT_IN = (PODS, NAMESPACES, SERVICES, DEPLOYMENTS, REPLICASETS, STATEFULSETS, DAEMONSETS, JOBS, CRONJOBS)
+"""Kinds that need no discovery."""
+
+
+class Cluster(Protocol):
+    """Reads and writes of Kubernetes objects.
+
+    Every method may raise `ApiError` (`NotFound`, `Forbidden`, `Conflict`), `Unreachable` or `CredentialError`;
+    a folder of manifests raises `ManifestError` and `NotFound`.
+    """
+
+    @property
+    def origin(self) -> str:
+        """What to call it in a message: `context prod`, `files deploy/`."""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that a target without one is in."""
+
+    @property
+    def remote(self) -> bool:
+        """True for an API server: pods run, statuses and managedFields mean something, a missing object is an error."""
+
+    def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
+        """One object. Raises `NotFound`."""
+
+    def list(self, resource: Resource, namespace: str = "", selector: str = "") -> Iterable[Object]:
+        """All objects of a kind in a namespace (all namespaces where it is empty) whose labels match `selector`, page by page."""
+
+    def patch(self, resource: Resource, name: str, namespace: str, merge: Object, *, dry_run: bool = False) -> Object:
+        """Apply a JSON merge patch (RFC 7386) and return the object as it is then.
+
+        A `metadata.resourceVersion` in the patch makes the write conditional: `Conflict` where somebody wrote first.
+        With `dry_run` the server does everything but store it.
+        """
+
+    def preferred_version(self, group: str) -> str | None:
+        """The version of an API group that the server prefers; None where the group is not served."""
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """Where objects of this kind are. Raises `NotFound` where the server does not serve it."""
+
+    def resource_named(self, text: str) -> Resource:
+        """The kind that a person means by `deploy`, `Deployment`, `deployments.apps` or `rollout`. Raises `NotFound`."""
+
+    def gather(self, *calls: Callable[[], Any]) -> Sequence[Any]:
+        """Results of independent reads, in order; side by side where that is faster. The first exception is raised."""

@@ -1,0 +1,110 @@
+"""Reading fields of objects that nobody vouches for: each reader returns the promised type or names object and field."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kubectl_fsm.errors import InvalidObject
+
+Object = Mapping[str, Any]
+"""A Kubernetes object as decoded JSON or YAML."""
+
+
+def mapping(obj: Object, *path: str) -> Mapping[str, Any]:
+    """The mapping at `path`; empty where the field is missing or null. Raises `InvalidObject` for another type."""
+    found = _at(obj, path)
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise _wrong(obj, path, "an object", found)
+    return found
+
+
+def sequence(obj: Object, *path: str) -> Sequence[Any]:
+    """The list at `path`; empty where the field is missing or null. Raises `InvalidObject` for another type."""
+    found = _at(obj, path)
+    if found is None:
+        return ()
+    if isinstance(found, str) or not isinstance(found, Sequence):
+        raise _wrong(obj, path, "a list", found)
+    return found
+
+
+def items(obj: Object, *path: str) -> Sequence[Mapping[str, Any]]:
+    """The list of objects at `path`, as `sequence`; raises `InvalidObject` where an item is no object."""
+    found = sequence(obj, *path)
+    for index, item in enumerate(found):
+        if not isinstance(item, Mapping):
+            raise _wrong(obj, (*path[:-1], f"{path[-1]}[{index}]"), "an object", item)
+    return found
+
+
+def text(obj: Object, *path: str) -> str:
+    """The string at `path`; empty where the field is missing or null. Raises `InvalidObject` for another type."""
+    found = _at(obj, path)
+    if found is None:
+        return ""
+    if not isinstance(found, str):
+        raise _wrong(obj, path, "a string", found)
+    return found
+
+
+def texts(obj: Object, *path: str) -> Mapping[str, str]:
+    """The map of strings (labels, annotations) at `path`; raises `InvalidObject` where a value is no string."""
+    found = mapping(obj, *path)
+    for key, value in found.items():
+        if not isinstance(value, str):
+            raise _wrong(obj, (*path, str(key)), "a string", value)
+    return found
+
+
+def annotations(obj: Object) -> Mapping[str, str]:
+    """`metadata.annotations`."""
+    return texts(obj, "metadata", "annotations")
+
+
+def labels(obj: Object) -> Mapping[str, str]:
+    """`metadata.labels`."""
+    return texts(obj, "metadata", "labels")
+
+
+def name(obj: Object) -> str:
+    """`metadata.name`."""
+    return text(obj, "metadata", "name")
+
+
+def namespace(obj: Object) -> str:
+    """`metadata.namespace`."""
+    return text(obj, "metadata", "namespace")
+
+
+def title(obj: Object) -> str:
+    """What an error calls the object: `Deployment shop/web`. Never raises."""
+    metadata = obj.get("metadata")
+    metadata = metadata if isinstance(metadata, Mapping) else {}
+    place = "/".join(str(metadata[key]) for key in ("namespace", "name") if metadata.get(key))
+    return " ".join(part for part in (str(obj.get("kind") or "object"), place) if part)
+
+
+def _at(obj: Object, path: tuple[str, ...]) -> Any:
+    found: Any = obj
+    for depth, key in enumerate(path):
+        if found is None:
+            return None
+        if not isinstance(found, Mapping):
+            raise _wrong(obj, path[:depth], "an object", found)
+        found = found.get(key)
+    return found
+
+
+def _wrong(obj: Object, path: Sequence[str], wanted: str, found: object) -> InvalidObject:
+    return InvalidObject(f"{title(obj)}: {'.'.join(path)} is {_kind(found)}, not {wanted}")
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "a string"
+    return "an object" if isinstance(value, Mapping) else "a list"
