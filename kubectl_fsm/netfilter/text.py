@@ -1,0 +1,67 @@
+"""Rules in words for people: short, and without losing a match."""
+
+from __future__ import annotations
+
+from kubectl_fsm.netfilter.model import (
+    Address,
+    Comment,
+    Direction,
+    End,
+    Identity,
+    Interface,
+    Match,
+    Owner,
+    Ports,
+    Protocol,
+    Rule,
+)
+
+_LOOPBACK = "lo"
+
+
+def describe(rule: Rule) -> str:
+    """What a rule matches, as a cell of a table says it: `lo, not 127.0.0.1, uid 1500`.
+
+    TCP goes without saying, so a rule for all of it matches `everything else`. Whether an interface is the one a packet
+    came in or leaves by is said only in a rule that names both.
+    """
+    directions = {match.direction for match in rule.matches if isinstance(match, Interface)}
+    words = [_words(match, sided=len(directions) > 1) for match in rule.matches if match != Protocol("tcp")]
+    return ", ".join(words) or "everything else"
+
+
+def _words(match: Match, *, sided: bool) -> str:
+    if isinstance(match, Comment):
+        return f'"{match.text}"'
+    if isinstance(match, Interface):
+        words = _interface(match, sided=sided)
+    elif isinstance(match, Address):
+        words = _address(match)
+    elif isinstance(match, Ports):
+        words = _ports(match)
+    elif isinstance(match, Owner):
+        words = f"{'uid' if match.identity is Identity.UID else 'gid'} {_numbers(match.ids)}"
+    else:
+        words = match.name
+    return f"not {words}" if match.negated else words
+
+
+def _interface(match: Interface, *, sided: bool) -> str:
+    side = ("in " if match.direction is Direction.IN else "out ") if sided else ""
+    return f"{side}{match.name}" if match.name == _LOOPBACK else f"{side}interface {match.name}"
+
+
+def _address(match: Address) -> str:
+    address = match.text.removesuffix("/32")
+    if match.end is End.SOURCE:
+        return f"from {address}"
+    return address if match.negated else f"to {address}"
+
+
+def _ports(match: Ports) -> str:
+    ports = ", ".join(map(_numbers, match.ranges))
+    return f"source port {ports}" if match.end is End.SOURCE else f"port {ports}"
+
+
+def _numbers(numbers: range) -> str:
+    return f"{numbers.start}" if len(numbers) == 1 else f"{numbers.start}-{numbers.stop - 1}"
