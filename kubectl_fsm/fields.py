@@ -108,3 +108,24 @@ def _kind(value: object) -> str:
     if isinstance(value, str):
         return "a string"
     return "an object" if isinstance(value, Mapping) else "a list"
+
+
+def merged(obj: Object, patch: Object) -> Object:
+    """The object after a JSON merge patch (RFC 7386): null deletes a key, a mapping is merged, all else replaces."""
+    result = dict(obj)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping):
+            below = result.get(key)
+            result[key] = merged(below if isinstance(below, Mapping) else {}, value)
+        else:
+            result[key] = value
+    return result
+
+
+def as_yaml(value: object) -> str:
+    """YAML for people: keys in their order, nothing but ASCII, so that no terminal acts on what it holds."""
+    import yaml  # noqa: PLC0415 - 15 ms to load
+
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=False, width=1000))

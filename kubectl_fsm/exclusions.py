@@ -1,0 +1,292 @@
+"""Exclusions: reading them as the injectors do, merging them, and what iptables makes of them.
+
+The grammar of annotations is Go's, because the injectors are written in Go: `strconv.Atoi` for ports,
+`net.ParseCIDR` for ranges, `strings.TrimSpace` around every item.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from kubectl_fsm import fields
+from kubectl_fsm.errors import InvalidExclusion, InvalidObject, UsageError
+from kubectl_fsm.fields import Object
+from kubectl_fsm.meshes import EXCLUDED_RANGES, INTERFACES, ExclusionList, Injector, Item
+
+MAX_PORT = 65535
+MAX_PORTS = 15
+"""iptables' multiport match takes 15 ports; the injectors put each direction into one match."""
+MAX_INTERFACE_NAME = 15
+"""IFNAMSIZ is 16 with the closing NUL."""
+
+_GO_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+_ATOI = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_INT64 = 1 << 63
+_OCTET = r"(?:0|[1-9][0-9]{0,2})"
+_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
+_MASK = re.compile(r"[0-9]+", re.ASCII)
+_MASK_LIMIT = 0xFFFFFF
+_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
+_INTERFACE = re.compile(r"[A-Za-z0-9_.@:-]+\+?")
+_IPV4_BITS = 32
+_IPV6_BITS = 128
+_MAX_OCTET = 255
+
+
+def trim(text: str) -> str:
+    """The text without white space at its ends, as Go's `strings.TrimSpace` leaves it."""
+    return text.strip(_GO_SPACE)
+
+
+def atoi(text: str) -> int | None:
+    """The number that Go's `strconv.Atoi` reads; None where it reads none."""
+    if not _ATOI.fullmatch(text):
+        return None
+    digits = text.lstrip("+-").lstrip("0") or "0"
+    if len(digits) > len(str(_INT64)):
+        return None
+    number = -int(digits) if text[0] == "-" else int(digits)
+    return number if -_INT64 <= number < _INT64 else None
+
+
+def is_cidr(text: str) -> bool:
+    """Whether Go's `net.ParseCIDR` takes the text: an address without zone, a slash, a prefix length."""
+    address, slash, mask = text.partition("/")
+    if not slash or not _MASK.fullmatch(mask):
+        return False
+    digits = mask.lstrip("0") or "0"
+    length = int(digits) if len(digits) < len(str(_MASK_LIMIT)) else _MASK_LIMIT
+    if is_ipv4(address):
+        return length <= _IPV4_BITS
+    return ":" in address and length <= _IPV6_BITS and _is_ipv6(address)
+
+
+def is_ipv4(text: str) -> bool:
+    """Whether the text is an IPv4 address as Go reads it: four decimal octets, no leading zeros."""
+    return bool(_IPV4.fullmatch(text)) and all(int(octet) <= _MAX_OCTET for octet in text.split("."))
+
+
+def _is_ipv6(text: str) -> bool:
+    import ipaddress  # noqa: PLC0415 - 5 ms to load, and IPv6 is rare here
+
+    if "%" in text:
+        return False
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def network(text: str) -> str:
+    """An IPv4 range without its host bits, as iptables stores it: `2.2.2.2/24` is `2.2.2.0/24`. Other texts unchanged."""
+    address, slash, mask = text.partition("/")
+    if not slash or not is_ipv4(address) or not is_cidr(text):
+        return text
+    length = int(mask)
+    first, second, third, fourth = (int(octet) for octet in address.split("."))
+    number = (first << 24 | second << 16 | third << 8 | fourth) >> (_IPV4_BITS - length) << (_IPV4_BITS - length)
+    return f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}/{length}"
+
+
+class Entry(NamedTuple):
+    """One value of an effective list and where it comes from (one source, or several that say the same)."""
+
+    list: ExclusionList
+    value: str
+    sources: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Equal for entries that mean the same to iptables."""
+        return self.list.name, network(self.value) if self.list.item is Item.RANGE else self.value
+
+
+class Settings(NamedTuple):
+    """What steers the rules besides the lists: `spec.sidecar` of the MeshConfig.
+
+    `pod_ip`: the sidecar reaches the application at the pod's address (`localProxyMode: PodIP`);
+    `dns_proxy`: DNS queries go to the sidecar (`localDNSProxy.enable`).
+    """
+
+    pod_ip: bool = False
+    dns_proxy: bool = False
+
+
+class Effective(NamedTuple):
+    """What one pod's rules are made from: the entries in the injector's order, list by list, and the settings."""
+
+    entries: tuple[Entry, ...]
+    settings: Settings
+
+    def of(self, exclusion_list: ExclusionList) -> tuple[Entry, ...]:
+        return tuple(entry for entry in self.entries if entry.list is exclusion_list)
+
+    def keys(self) -> set[tuple[str, str]]:
+        return {entry.key for entry in self.entries}
+
+
+def effective(
+    injector: Injector,
+    annotations: Mapping[str, str],
+    spec: Object,
+    *,
+    pod_source: str = "pod annotation",
+    global_source: str = "MeshConfig",
+) -> Effective:
+    """The union that the injector makes of a pod's annotations and the MeshConfig's `spec`.
+
+    Ports: global first, then the pod's; ranges: the pod's first; of equal values the first stays. Interfaces are taken
+    as they are. Raises `InvalidExclusion` where the injector refuses the pod, `InvalidObject` where the MeshConfig holds
+    what no API server stores.
+    """
+    entries: list[Entry] = []
+    for exclusion_list in injector.lists:
+        pod = [
+            Entry(exclusion_list, value, (pod_source,)) for value in pod_values(injector, exclusion_list, annotations)
+        ]
+        mesh = [Entry(exclusion_list, value, (global_source,)) for value in global_values(exclusion_list, spec)]
+        entries += _merge(mesh + pod if exclusion_list.item is Item.PORT else pod + mesh)
+    return Effective(tuple(entries), settings(injector, spec))
+
+
+def settings(injector: Injector, spec: Object) -> Settings:
+    """The settings of a MeshConfig's `spec` as far as the injector knows them."""
+    return Settings(
+        pod_ip=injector.pod_ip and fields.text(spec, "sidecar", "localProxyMode") == "PodIP",
+        dns_proxy=injector.dns_proxy and fields.mapping(spec, "sidecar", "localDNSProxy").get("enable") is True,
+    )
+
+
+def pod_values(injector: Injector, exclusion_list: ExclusionList, annotations: Mapping[str, str]) -> Sequence[str]:
+    """The values of a pod annotation, ports as plain numbers. Raises `InvalidExclusion` with the injector's words."""
+    key = injector.annotation(exclusion_list)
+    if exclusion_list not in injector.pod_lists or key not in annotations:
+        return ()
+    values = []
+    for part in annotations[key].split(","):
+        item = trim(part)
+        if exclusion_list.item is Item.PORT:
+            port = atoi(item)
+            values.append(str(port))
+            wrong = "port value" if port is None or port <= 0 else ""
+        else:
+            values.append(item)
+            wrong = "" if is_cidr(item) else "IP range"
+        if wrong and injector.drops_bad_lists:
+            return ()
+        if wrong:
+            raise InvalidExclusion(f"Invalid {wrong} '{item}' specified for annotation '{key}'")
+    return values
+
+
+def global_values(exclusion_list: ExclusionList, spec: Object) -> Sequence[str]:
+    """The values of a MeshConfig's list as text. Raises `InvalidObject` for what no API server stores."""
+    wanted = int if exclusion_list.item is Item.PORT else str
+    values = raw_values(exclusion_list, spec)
+    for index, value in enumerate(values):
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise InvalidObject(
+                f"MeshConfig: spec.traffic.{exclusion_list.field}[{index}] is {value!r}, not a {exclusion_list.item.value}"
+            )
+    return [str(value) for value in values]
+
+
+def raw_values(exclusion_list: ExclusionList, spec: Object) -> Sequence[object]:
+    """A MeshConfig's list as it stands; empty where it is missing or null."""
+    return fields.sequence({"kind": "MeshConfig", "spec": spec}, "spec", "traffic", exclusion_list.field)
+
+
+def _merge(entries: Iterable[Entry]) -> Sequence[Entry]:
+    """Entries with the sources of equal values joined at the first one; interfaces stay as often as they are listed."""
+    merged: dict[tuple[str, int], Entry] = {}
+    for index, entry in enumerate(entries):
+        key = entry.value, index if entry.list is INTERFACES else 0
+        first = merged.get(key)
+        sources = (*first.sources, *(s for s in entry.sources if s not in first.sources)) if first else entry.sources
+        merged[key] = Entry(entry.list, entry.value, sources)
+    return list(merged.values())
+
+
+class Problem(NamedTuple):
+    """Something in an effective list that iptables refuses, so that the pod never starts.
+
+    `size` grows as the problem gets worse; two problems with the same `key` are the same problem.
+    """
+
+    key: tuple[str, str]
+    text: str
+    size: int = 1
+
+
+def problems(wanted: Effective) -> Sequence[Problem]:
+    """What `iptables-restore` (1.8.9) refuses of an effective union, and what it takes although it must not be there."""
+    found = []
+    for exclusion_list in dict.fromkeys(entry.list for entry in wanted.entries):
+        entries = wanted.of(exclusion_list)
+        if exclusion_list.item is Item.PORT and len(entries) > MAX_PORTS:
+            text = (
+                f"{len(entries)} {exclusion_list.name.replace('-', ' ')}s, and iptables takes {MAX_PORTS} in one match"
+            )
+            found.append(Problem((exclusion_list.name, "too many"), text, len(entries)))
+        found += [
+            Problem((exclusion_list.name, entry.value), wrong)
+            for entry in entries
+            if (wrong := value_problem(exclusion_list, entry.value))
+        ]
+    return found
+
+
+def value_problem(exclusion_list: ExclusionList, value: str) -> str:
+    """What is wrong with one value for iptables or for the shell that runs the script; empty where nothing is."""
+    if exclusion_list.item is Item.PORT:
+        port = atoi(value)
+        good = port is not None and 0 < port <= MAX_PORT
+        return "" if good else f"{value!r} is not a port from 1 to {MAX_PORT}"
+    if exclusion_list.item is Item.RANGE:
+        if is_cidr(value) and ":" in value:
+            return f"{value!r} is IPv6; the rules are IPv4's, and IPv6 is not touched by the mesh at all"
+        return "" if is_cidr(value) else f"{value!r} is not an IPv4 range such as 10.0.0.0/8"
+    if not _INTERFACE.fullmatch(value):
+        return f"{value!r} is not the name of a network interface"
+    if len(value) > MAX_INTERFACE_NAME:
+        return f"{value!r} is longer than the {MAX_INTERFACE_NAME} characters that an interface name may have"
+    return ""
+
+
+def parse_ports(words: Iterable[str]) -> Sequence[str]:
+    """Ports as people write them: `6379`, `8000-8003`, commas or spaces between. Raises `UsageError`."""
+    ports: dict[str, None] = {}
+    for word in re.split(r"[\s,]+", " ".join(words)):
+        if not word:
+            continue
+        found = _PORTS.fullmatch(word)
+        low, high = (int(part) for part in (found[1], found[2] or found[1])) if found else (0, 0)
+        if not 0 < low <= high <= MAX_PORT:
+            raise UsageError(f"{word!r} is not a port from 1 to {MAX_PORT}, nor a span of ports such as 8000-8003")
+        if high - low >= MAX_PORTS:
+            raise UsageError(f"{word!r} is {high - low + 1} ports, and iptables takes {MAX_PORTS} in one match")
+        ports |= dict.fromkeys(str(port) for port in range(low, high + 1))
+    if not ports:
+        raise UsageError("no port given", "for example: kubectl fsm exclude-port 6379")
+    return list(ports)
+
+
+def parse_range(word: str) -> str:
+    """An IPv4 range as people write it; a bare address becomes a /32. Raises `UsageError`."""
+    text = f"{word}/32" if is_ipv4(word) else word
+    if wrong := value_problem(EXCLUDED_RANGES, text):
+        raise UsageError(wrong)
+    return text
+
+
+def parse_interface(word: str) -> str:
+    """The name of a network interface, or of all that start with it (`veth+`). Raises `UsageError`."""
+    if wrong := value_problem(INTERFACES, word):
+        raise UsageError(wrong, "write a name such as eth1, or veth+ for every interface that starts with veth")
+    return word
+
+
+def wider_than(value: str, length: int) -> bool:
+    """Whether a range has a shorter prefix than `length` bits."""
+    return is_cidr(value) and int(value.partition("/")[2]) < length

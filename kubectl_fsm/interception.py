@@ -1,0 +1,303 @@
+"""What a pod's rules are: those it runs, read from its init container, and those that the next pod will get."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from kubectl_fsm import fields, generator, workloads
+from kubectl_fsm.errors import InvalidExclusion, RulesSyntaxError
+from kubectl_fsm.exclusions import Effective, Entry, Settings, effective
+from kubectl_fsm.fields import Object
+from kubectl_fsm.generator import Line
+from kubectl_fsm.meshes import (
+    EXCLUDED_RANGES,
+    INBOUND_LISTENER,
+    INBOUND_PORTS,
+    INCLUDED_RANGES,
+    INJECTED_VOLUME,
+    INJECTORS,
+    INTERFACES,
+    OUTBOUND_PORTS,
+    ExclusionList,
+    Injector,
+    Installation,
+    Item,
+    Mesh,
+)
+from kubectl_fsm.netfilter.model import Append, Insert, Jump, Redirect, Rule, Ruleset, apply
+from kubectl_fsm.netfilter.script import read, write
+
+_YES = ("enabled", "yes", "true")
+_NO = ("disabled", "no", "false")
+_UNMESHED = ("kube-system", "kube-public")
+_ROLE = re.compile(r"(?i)(?:(?:fsm|osm)_)?PROXY_(INBOUND|IN_REDIRECT|OUTBOUND|OUTPUT|OUT_REDIRECT|REDIRECT)")
+_PREFIX = re.compile(r"(?i)\b(?:fsm|osm)_PROXY_")
+_LOOPBACK = "127.0.0.1/32"
+
+
+class Injection(NamedTuple):
+    """Whether the injector will add the sidecar to a pod, and why (not); `refused` where it answers with an error."""
+
+    injected: bool
+    reason: str = ""
+    refused: bool = False
+
+
+class Running(NamedTuple):
+    """What a pod's init container programs; `injectors` are the generations that write just these rules, maybe none."""
+
+    script: str
+    ruleset: Ruleset
+    effective: Effective
+    injectors: Sequence[Injector]
+    warnings: Sequence[str]
+
+
+def injection(pod: Object, namespace: Object | None, installation: Installation) -> Injection:
+    """Whether the injector adds the sidecar to a pod made from this template in this namespace.
+
+    A pod that carries the mesh's init container stands for the manifest it was made from, without what was injected.
+    Without the Namespace object (files may lack it) the namespace counts as part of the mesh and as enabled.
+    """
+    return next(_verdicts(pod, namespace, installation))
+
+
+def _verdicts(pod: Object, namespace: Object | None, installation: Installation) -> Iterator[Injection]:
+    """The injector's questions in its order; the first verdict counts."""
+    mesh = installation.mesh
+    key = mesh.prefix + "sidecar-injection"
+    asked = _switch(fields.annotations(pod), key, "pod")
+    if fields.mapping(pod, "spec").get("hostNetwork") is True:
+        yield Injection(False, "it is on the host network")
+    volumes = {volume.get("name") for volume in fields.items(pod, "spec", "volumes")}
+    if INJECTED_VOLUME in volumes and not carries(pod, mesh):
+        yield Injection(False, f"its spec already holds the volume {INJECTED_VOLUME}")
+    if namespace is None:
+        yield asked or Injection(True, "its namespace is not shown and taken as part of the mesh")
+        return
+    if outside := _outside(namespace, installation):
+        yield Injection(False, outside)
+    annotations = fields.annotations(namespace)
+    wanted = _switch(annotations, key, "namespace")
+    for said in (asked, wanted):
+        if said and said.refused:
+            yield said
+    decided = asked or wanted or Injection(False, f"neither the pod nor its namespace is annotated {key}: enabled")
+    metrics = annotations.get(mesh.prefix + "metrics", "enabled")
+    if decided.injected and metrics.lower() not in (*_YES, *_NO):
+        yield Injection(
+            False, f"the namespace's annotation {mesh.prefix}metrics is {metrics!r}: pods are refused", True
+        )
+    yield decided
+
+
+def _outside(namespace: Object, installation: Installation) -> str:
+    """Why a namespace is not part of the mesh; empty where it is."""
+    mesh, labels, name = installation.mesh, fields.labels(namespace), fields.name(namespace)
+    label = labels.get(mesh.monitored_label)
+    if name in _UNMESHED or name == installation.namespace:
+        return f"the mesh leaves namespace {name} alone"
+    if label is None:
+        return f"namespace {name} is not labelled {mesh.monitored_label}"
+    if installation.name and label != installation.name:
+        return f"namespace {name} belongs to mesh {label}"
+    for ignored in (mesh.prefix + "ignore", "control-plane"):
+        if ignored in labels:
+            return f"namespace {name} is labelled {ignored}"
+    return ""
+
+
+def _switch(annotations: Mapping[str, str], key: str, where: str) -> Injection | None:
+    """What an injection annotation says; None where there is none."""
+    if key not in annotations:
+        return None
+    value = annotations[key]
+    if value.lower() in _YES:
+        return Injection(True)
+    if value.lower() in _NO:
+        return Injection(False, f"the {where} is annotated {key}: {value}")
+    return Injection(False, f"the {where}'s annotation {key} is {value!r}: the injector refuses the pod", refused=True)
+
+
+def carries(pod: Object, mesh: Mesh) -> bool:
+    """Whether the pod has the mesh's init container."""
+    return workloads.init_container(pod, mesh.init_container) is not None
+
+
+def running(pod: Object, mesh: Mesh) -> Running | None:
+    """What the pod's init container programs; None for a pod without one.
+
+    Raises `RulesSyntaxError` where the container runs anything but a script of rules.
+    """
+    container = workloads.init_container(pod, mesh.init_container)
+    if container is None:
+        return None
+    text = workloads.script(container)
+    if not text:
+        raise RulesSyntaxError(f"init container {mesh.init_container} does not run `sh -c SCRIPT`")
+    return read_script(text)
+
+
+def read_script(text: str) -> Running:
+    """What a script programs. Raises `RulesSyntaxError`."""
+    script = read(text)
+    ruleset = apply(script.operations)
+    entries, settings = _entries(ruleset)
+    found = Effective(tuple(entries), settings)
+    rules = [operation for operation in script.operations if isinstance(operation, Append | Insert)]
+    written = {(_spelled(rule.chain), _spelled(write(rule.rule))) for rule in rules}
+    injectors = [known for known in INJECTORS.values() if set(_whys(known, found)) == written]
+    misprint = next((rule.chain for rule in rules if rule.chain != _spelled(rule.chain)), "")
+    warnings = [*script.warnings, f"chain {misprint} is spelled as in the documentation; no release writes it so"]
+    return Running(text, ruleset, found, injectors, warnings if misprint else script.warnings)
+
+
+def _spelled(text: str) -> str:
+    """The text with chain names spelled as the injectors do (`FSM_PROXY_…`, where a page prints `fsm_PROXY_…`)."""
+    return _PREFIX.sub(lambda found: found[0].upper(), text)
+
+
+def _whys(injector: Injector, wanted: Effective) -> Mapping[tuple[str, str], Line]:
+    return {(line.chain, line.rule): line for line in generator.lines(injector, wanted)}
+
+
+def _entries(ruleset: Ruleset) -> tuple[Sequence[Entry], Settings]:
+    """The entries behind the rules that are not the injector's own.
+
+    A rule is an entry by its one match: an interface, a range or a multiport list that returns or, for an included
+    range, is redirected. Loopback is the injector's own once, whatever comes again is an entry.
+    """
+    entries: list[Entry] = []
+    loopback = 0
+    settings = Settings()
+    for chain in ruleset.tables["nat"].values():
+        role = _role(chain.name)
+        for rule in chain.rules:
+            text = write(rule)
+            if text == f"-d {_LOOPBACK} -j RETURN":
+                loopback += 1
+                if loopback == 1:
+                    continue
+            if chain.name == "OUTPUT" and "DNAT" in text:
+                settings = Settings(settings.pod_ip or "-o lo" in text, settings.dns_proxy or "-p udp" in text)
+            entries += _entry(role, text)
+    return entries, settings
+
+
+_ENTRY_RULES: Sequence[tuple[str, ExclusionList, re.Pattern[str]]] = [
+    ("inbound", INTERFACES, re.compile(r"-i (\S+) -j RETURN")),
+    ("inbound", INBOUND_PORTS, re.compile(r"-p tcp (?:--match|-m) multiport --dports (\S+) -j RETURN")),
+    ("outbound", EXCLUDED_RANGES, re.compile(r"-d (\S+) -j RETURN")),
+    ("outbound", OUTBOUND_PORTS, re.compile(r"-p tcp (?:--match|-m) multiport --dports (\S+) -j RETURN")),
+    ("outbound", INCLUDED_RANGES, re.compile(r"-d (\S+) -j (?!RETURN)\S+")),
+]
+
+
+def _entry(role: str, text: str) -> Iterator[Entry]:
+    for wanted, exclusion_list, pattern in _ENTRY_RULES:
+        found = pattern.fullmatch(text) if role == wanted else None
+        if found and exclusion_list.item is Item.PORT:
+            yield from (Entry(exclusion_list, port) for port in found[1].split(","))
+        elif found:
+            yield Entry(exclusion_list, found[1])
+
+
+def _role(chain: str) -> str:
+    """`inbound`, `outbound`, `redirect` or empty, by the chain's name in any spelling."""
+    found = _ROLE.fullmatch(chain)
+    if not found:
+        return ""
+    name = found[1].upper()
+    return {"INBOUND": "inbound", "OUTBOUND": "outbound", "OUTPUT": "outbound"}.get(name, "redirect")
+
+
+class Explained(NamedTuple):
+    """A rule in order of evaluation with what it means: `effect` says who takes the connection.
+
+    `decides` is False for jumps into a chain that is shown rule by rule, and inside the chains that only redirect:
+    the jump to such a chain has decided already.
+    """
+
+    hook: str
+    chain: str
+    rule: Rule
+    effect: str
+    why: str
+    entries: tuple[Entry, ...]
+    decides: bool
+
+
+def explain(ruleset: Ruleset, injector: Injector | None, wanted: Effective) -> Iterator[Explained]:
+    """Every rule in order of evaluation, with the generator's why and the entries it stands for."""
+    whys = _whys(injector, wanted) if injector else {}
+    for hook in ("OUTPUT", "PREROUTING"):
+        seen: set[tuple[str, Rule]] = set()
+        for step in ruleset.walk(hook):
+            if _role(step.chain) == "redirect" and (step.chain, step.rule) in seen:
+                continue
+            seen.add((step.chain, step.rule))
+            line = whys.get((_spelled(step.chain), _spelled(write(step.rule)))) or Line(
+                "", "", "", "not a rule that the mesh writes"
+            )
+            effect, decides = _effect(step.rule, ruleset)
+            decides = decides and _role(step.chain) != "redirect"
+            yield Explained(hook, step.chain, step.rule, effect, line.why, line.entries, decides)
+
+
+def _effect(rule: Rule, ruleset: Ruleset) -> tuple[str, bool]:
+    """Who takes the connection that the rule matches, and whether the rule decides that."""
+    target = rule.target
+    if isinstance(target, Jump):
+        first = ruleset.tables["nat"][target.chain].rules[:1]
+        if first and isinstance(first[0].target, Redirect):
+            return _effect(first[0], ruleset)[0], True
+        return f"go on in {target.chain}", False
+    if isinstance(target, Redirect):
+        return ("sidecar inbound" if target.port == INBOUND_LISTENER else "sidecar outbound"), True
+    name = getattr(target, "value", "")
+    if name in ("RETURN", "ACCEPT"):
+        return "direct", True
+    if name in ("DROP", "REJECT"):
+        return name.lower(), True
+    return f"rewritten to {getattr(target, 'address', '')}", True
+
+
+def next_rules(installation: Installation, annotations: Mapping[str, str], spec: Object) -> Effective | None:
+    """What the next pod's rules are made from; None where the mesh's mode adds no init container.
+
+    Raises `InvalidExclusion` where the injector refuses the pod.
+    """
+    return effective(installation.injector, annotations, spec) if installation.intercepts else None
+
+
+class Comparison:
+    """Pods against what their configuration asks for now; each distinct script is read once."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._running: dict[str, Running | None] = {}
+
+    def outdated(self, pod: Object, annotations: Mapping[str, str], spec: Object) -> bool:
+        """Whether the pod has the mesh's init container with rules other than the next pod would get."""
+        container = workloads.init_container(pod, self._installation.mesh.init_container)
+        if container is None:
+            return False
+        runs = self._read(workloads.script(container))
+        try:
+            wanted = next_rules(self._installation, annotations, spec)
+        except InvalidExclusion:
+            return True
+        return runs is None or wanted is None or differs(runs.effective, wanted)
+
+    def _read(self, text: str) -> Running | None:
+        if text not in self._running:
+            try:
+                self._running[text] = read_script(text)
+            except RulesSyntaxError:
+                self._running[text] = None
+        return self._running[text]
+
+
+def differs(runs: Effective, wanted: Effective) -> bool:
+    """Whether two unions lead to different rules: compared as sets of entries, not as text."""
+    return runs.keys() != wanted.keys() or runs.settings != wanted.settings

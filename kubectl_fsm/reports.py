@@ -1,0 +1,181 @@
+"""What commands yield while they work (events) and return in the end (reports); printers read nothing else."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from kubectl_fsm.fields import Object
+
+
+class Note(NamedTuple):
+    """A line for the user while the command works; goes to stderr."""
+
+    text: str
+
+
+class Warned(NamedTuple):
+    """Something the user should know although the command goes on; goes to stderr."""
+
+    text: str
+
+
+class Question(NamedTuple):
+    """Something that needs a yes; the answer is sent back into the command."""
+
+    text: str
+
+
+Event = Note | Warned | Question
+
+
+class EntryState(NamedTuple):
+    """An entry of a pod's lists: `programmed` (runs, stays), `pending` (after a restart), `leaving` (until a restart)."""
+
+    list: str
+    value: str
+    sources: Sequence[str]
+    state: str
+
+
+class RuleLine(NamedTuple):
+    """One rule in order of evaluation.
+
+    `hook` is OUTBOUND or INBOUND, `rule` iptables' own words, `match` the same for people, `effect` who takes the
+    connection; `decides` is False for jumps into a chain whose rules follow, and inside chains that only redirect.
+    """
+
+    hook: str
+    chain: str
+    rule: str
+    match: str
+    effect: str
+    why: str
+    sources: Sequence[str]
+    decides: bool
+
+
+class SettingState(NamedTuple):
+    """A setting besides the lists that changes the rules: what the pod runs, what the MeshConfig asks for."""
+
+    name: str
+    running: bool
+    configured: bool
+
+
+class PodRules(NamedTuple):
+    """The effective rules of one pod, or of the next pod of a workload (`pod` is empty, `state` is `template`).
+
+    `state`: `current`, `outdated`, `not-injected`, `failed`, `no-interception`, `external`, `template`; `reason` is the
+    plain answer behind it. `script` is what the pod runs, `next_script` what the next pod will run; either may be empty.
+    """
+
+    pod: str
+    namespace: str
+    workload: str
+    mesh: str
+    mesh_version: str
+    mesh_namespace: str
+    injector: str
+    state: str
+    reason: str
+    sidecar: str
+    replicas: int
+    exclusions: Sequence[EntryState]
+    settings: Sequence[SettingState]
+    rules: Sequence[RuleLine]
+    notes: Sequence[str]
+    script: str
+    next_script: str
+
+
+class RulesReport(NamedTuple):
+    """`kubectl fsm rules`: in full where pods were named (`detailed`), else summed up, a line each."""
+
+    items: Sequence[PodRules]
+    origin: str
+    detailed: bool = True
+    exit_code: bool = False
+
+    @property
+    def outdated(self) -> bool:
+        return any(item.state == "outdated" for item in self.items)
+
+
+class Configured(NamedTuple):
+    """A value as somebody configured it. `written` says who wrote it and when, `note` what is odd about it."""
+
+    list: str
+    value: str
+    note: str = ""
+
+
+class ConfiguredObject(NamedTuple):
+    """An object that configures exclusions: the MeshConfig, a pod template, a pod, a Service, a namespace."""
+
+    scope: str
+    object: str
+    namespace: str
+    entries: Sequence[Configured]
+    writers: Mapping[str, str]
+    note: str = ""
+
+
+class ExclusionsReport(NamedTuple):
+    """`kubectl fsm exclusions`."""
+
+    items: Sequence[ConfiguredObject]
+    origin: str
+    export: str = ""
+
+
+class ListChange(NamedTuple):
+    """One list before and after an edit, as the object holds it."""
+
+    list: str
+    before: Sequence[str]
+    after: Sequence[str]
+
+
+class EditReport(NamedTuple):
+    """An editing verb.
+
+    `result`: `edited` or `unchanged`; `dry_run`: empty, `client` or `server`; `outdated` of `pods` pods run older rules
+    than the next pod will; `apply` and `undo` are command lines; `resource` is the object after the edit,
+    `previous` before it.
+    """
+
+    object: str
+    namespace: str
+    origin: str
+    mesh: str
+    result: str
+    dry_run: str
+    changes: Sequence[ListChange]
+    pods: int
+    outdated: int
+    apply: Sequence[str]
+    undo: str
+    consequence: str
+    previous: Object
+    resource: Object
+    diff: bool = False
+
+
+class MeshVersion(NamedTuple):
+    """A mesh that the cluster runs."""
+
+    mesh: str
+    version: str
+    namespace: str
+    injector: str
+
+
+class VersionReport(NamedTuple):
+    """`kubectl fsm version`."""
+
+    client: str
+    origin: str
+    meshes: Sequence[MeshVersion] | None
+
+
+Report = RulesReport | ExclusionsReport | EditReport | VersionReport
+Document = dict[str, Any]

@@ -1,0 +1,142 @@
+"""Workloads: who owns a pod, where a workload keeps its pod template, and what of a pod's status counts here."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from kubectl_fsm import fields
+from kubectl_fsm.fields import Object
+
+HASH_LABEL = "pod-template-hash"
+"""The label by which a ReplicaSet's pods, and its name, carry the hash of their template."""
+
+_TEMPLATE_PATHS = (("spec", "template"), ("spec", "jobTemplate", "spec", "template"))
+_FINISHED = ("Succeeded", "Failed")
+
+
+class Owner(NamedTuple):
+    """The controller of an object, as its ownerReference names it."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+
+
+def controller(obj: Object) -> Owner | None:
+    """The one owner that controls the object; None for an object that stands alone."""
+    for reference in fields.items(obj, "metadata", "ownerReferences"):
+        if reference.get("controller") is True:
+            return Owner(*(fields.text(reference, key) for key in ("apiVersion", "kind", "name", "uid")))
+    return None
+
+
+def template_path(obj: Object) -> tuple[str, ...] | None:
+    """Where the object keeps a pod template of its own; None where it has none.
+
+    A pod template is what has containers: Deployment, StatefulSet, DaemonSet, Job, CronJob, and any custom resource
+    that keeps it in the same place.
+    """
+    for path in _TEMPLATE_PATHS:
+        found: Any = obj
+        for key in (*path, "spec", "containers"):
+            found = found.get(key) if isinstance(found, Mapping) else None
+        if found:
+            return path
+    return None
+
+
+def template_reference(obj: Object) -> Owner | None:
+    """The workload whose template an Argo Rollout uses by `spec.workloadRef`; None for everything else."""
+    found = fields.mapping(obj, "spec").get("workloadRef")
+    if not isinstance(found, Mapping):
+        return None
+    return Owner(fields.text(found, "apiVersion"), fields.text(found, "kind"), fields.text(found, "name"), uid="")
+
+
+def template(obj: Object) -> Object | None:
+    """The object's pod template (`metadata` and `spec` of the pods it makes); a Pod is its own."""
+    if obj.get("kind") == "Pod":
+        return obj
+    path = template_path(obj)
+    return fields.mapping(obj, *path) if path else None
+
+
+def replicas(obj: Object) -> int:
+    """How many pods the workload has (its status), else wants (its spec)."""
+    for path in (("status", "replicas"), ("status", "currentNumberScheduled"), ("spec", "replicas")):
+        found = fields.mapping(obj, path[0]).get(path[1])
+        if isinstance(found, int):
+            return found
+    return 0
+
+
+def deployment_name(pod: Object) -> str:
+    """The name of the Deployment (or Rollout) above a ReplicaSet's pod, read from the names; empty for other pods."""
+    owner = controller(pod)
+    suffix = "-" + fields.labels(pod).get(HASH_LABEL, "")
+    if owner and owner.kind == "ReplicaSet" and len(suffix) > 1 and owner.name.endswith(suffix):
+        return owner.name.removesuffix(suffix)
+    return ""
+
+
+def finished(pod: Object) -> bool:
+    """Whether the pod has ended for good: it will not read its rules again."""
+    return fields.text(pod, "status", "phase") in _FINISHED
+
+
+def init_container(pod: Object, name: str) -> Object | None:
+    """The init container of that name in the pod's spec."""
+    found = (item for item in fields.items(pod, "spec", "initContainers") if item.get("name") == name)
+    return next(found, None)
+
+
+def script(container: Object) -> str:
+    """The shell script that a container runs as `sh -c SCRIPT`; empty where it runs something else."""
+    words = [*fields.sequence(container, "command"), *fields.sequence(container, "args")]
+    if len(words) == 3 and words[1] == "-c" and re.fullmatch(r"(/bin/)?(ba)?sh", str(words[0])):  # noqa: PLR2004
+        return str(words[2])
+    return ""
+
+
+def failure(pod: Object, name: str) -> str:
+    """Why the init container of that name has failed, in the kubelet's words; empty where it has not."""
+    for status in fields.items(pod, "status", "initContainerStatuses"):
+        if status.get("name") != name:
+            continue
+        for when in ("state", "lastState"):
+            ended = fields.mapping(status, when, "terminated")
+            if ended and ended.get("exitCode") != 0:
+                said = fields.text(ended, "message").strip()
+                code = f"{fields.text(ended, 'reason') or 'Error'}, exit code {ended.get('exitCode')}"
+                return f"{code}: {said}" if said else code
+        waiting = fields.text(status, "state", "waiting", "reason")
+        if waiting not in ("", "PodInitializing"):
+            return waiting
+    return ""
+
+
+def container_readiness(pod: Object, name: str) -> str:
+    """`ready` or `not ready` for a container (a sidecar may be an init container that keeps running); empty: no status."""
+    for key in ("containerStatuses", "initContainerStatuses"):
+        for status in fields.items(pod, "status", key):
+            if status.get("name") == name:
+                return "ready" if status.get("ready") is True else "not ready"
+    return ""
+
+
+def has_container(pod: Object, name: str) -> bool:
+    """Whether the pod's spec has a container (or an init container that keeps running) of that name."""
+    return any(
+        item.get("name") == name for key in ("containers", "initContainers") for item in fields.items(pod, "spec", key)
+    )
+
+
+def container_ports(pod: Object) -> set[int]:
+    """The TCP ports that the containers say they listen on."""
+    return {
+        port["containerPort"]
+        for container in fields.items(pod, "spec", "containers")
+        for port in fields.items(container, "ports")
+        if port.get("protocol", "TCP") == "TCP" and isinstance(port.get("containerPort"), int)
+    }

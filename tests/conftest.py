@@ -1,0 +1,128 @@
+"""What tests can ask for: a real control plane, meshes in it, the plugin, the injectors' own scripts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import tools
+from tests.support.control_plane import ControlPlane
+from tests.support.mesh import FSM, OSM, OSM_EDGE, Flavour, Mesh
+from tests.support.plugin import Plugin
+
+NO_CONTROL_PLANE = "no control plane"
+FLAVOURS = {"fsm": FSM, "osm": OSM, "osm_edge": OSM_EDGE}
+"""By the name of the fixture that installs it."""
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """A Kubernetes control plane, started when the first test asks for it.
+
+    Where its programs are missing the test is skipped; with CI=true it fails.
+    """
+    if missing := tools.missing():
+        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        give_up(f"{NO_CONTROL_PLANE}: {', '.join(missing)} not found; `make control-plane` builds them with Go")
+    cluster = ControlPlane()
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """The name of a new namespace, in no mesh."""
+    name = control_plane.new_namespace()
+    yield name
+    control_plane.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture(scope="session")
+def _installed(control_plane: ControlPlane) -> Iterator[dict[Flavour, Mesh]]:
+    meshes: dict[Flavour, Mesh] = {}
+    yield meshes
+    for mesh in meshes.values():
+        mesh.uninstall()
+
+
+@pytest.fixture
+def meshes(
+    request: pytest.FixtureRequest, control_plane: ControlPlane, _installed: dict[Flavour, Mesh]
+) -> Iterator[dict[Flavour, Mesh]]:
+    """The meshes whose fixtures the test names, each as freshly installed; no other mesh is in the cluster."""
+    callspec = getattr(request.node, "callspec", None)
+    named = [*request.fixturenames, *(callspec.params.values() if callspec else ())]
+    wanted = [flavour for name, flavour in FLAVOURS.items() if name in named]
+    for flavour in [flavour for flavour in _installed if flavour not in wanted]:
+        _installed.pop(flavour).uninstall()
+    for flavour in wanted:
+        if flavour in _installed:
+            _installed[flavour].reset()
+        else:
+            mesh = Mesh(control_plane, flavour)
+            mesh.install()
+            _installed[flavour] = mesh
+    yield _installed
+    for mesh in _installed.values():
+        mesh.empty()
+
+
+@pytest.fixture
+def fsm(meshes: dict[Flavour, Mesh]) -> Mesh:
+    """FSM 1.5, namespace `fsm-system`."""
+    return meshes[FSM]
+
+
+@pytest.fixture
+def osm(meshes: dict[Flavour, Mesh]) -> Mesh:
+    """OSM 1.2, namespace `osm-system`."""
+    return meshes[OSM]
+
+
+@pytest.fixture
+def osm_edge(meshes: dict[Flavour, Mesh]) -> Mesh:
+    """osm-edge 1.3, namespace `osm-system`; not together with `osm`, whose API group it has."""
+    return meshes[OSM_EDGE]
+
+
+@pytest.fixture(params=list(FLAVOURS))
+def mesh(request: pytest.FixtureRequest) -> Mesh:
+    """Each of the meshes in turn."""
+    installed: Mesh = request.getfixturevalue(request.param)
+    return installed
+
+
+@pytest.fixture
+def fsm_plugin(control_plane: ControlPlane, tmp_path: Path) -> Plugin:
+    """The plugin, as administrator of the control plane, with an empty home."""
+    return Plugin(control_plane.path_env | {"HOME": str(tmp_path)})
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Path:
+    """The scripts that the released injectors wrote: the file that `KUBECTL_FSM_VECTORS` names, or the usual one."""
+    usual = Path(__file__).parents[2] / "shared" / "vectors" / "injector.json"
+    path = Path(os.environ.get("KUBECTL_FSM_VECTORS", usual))
+    if not path.is_file():
+        pytest.fail(f"there is no {path}; KUBECTL_FSM_VECTORS says where the injectors' vectors are")
+    return path
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what a run without a control plane has not tested."""
+    reports = [report for outcome in ("skipped", "error") for report in terminalreporter.stats.get(outcome, [])]
+    reasons = [str(report.longrepr) for report in reports if NO_CONTROL_PLANE in str(report.longrepr)]
+    if reasons:
+        terminalreporter.section("NOT TESTED", sep="!", red=True, bold=True)
+        missing = ", ".join(tools.missing())
+        for line in (
+            f"{len(reasons)} tests need a control plane and did not run.",
+            f"Missing: {missing}. `make control-plane` builds them with Go; KUBEBUILDER_ASSETS or PATH may hold them.",
+        ):
+            terminalreporter.write_line(line, red=True, bold=True)

@@ -1,0 +1,188 @@
+"""Reading what a pod runs, and whether the next one is injected."""
+
+import json
+
+import pytest
+
+from kubectl_fsm import interception
+from kubectl_fsm.errors import InvalidExclusion, RulesSyntaxError
+from kubectl_fsm.exclusions import Entry, effective
+from kubectl_fsm.generator import render
+from kubectl_fsm.interception import Comparison, injection, read_script
+from kubectl_fsm.meshes import FSM, FSM_1_5, INJECTORS, OSM_0_11, OUTBOUND_PORTS, Installation
+
+
+def install(mode="PodLevel", **traffic):
+    config = {
+        "kind": "MeshConfig",
+        "metadata": {"name": "fsm-mesh-config", "namespace": "fsm-system"},
+        "spec": {"traffic": {"interceptionMode": mode, **traffic}},
+    }
+    return Installation(FSM, "fsm", "fsm-system", "1.5.1", FSM_1_5, config)
+
+
+def pod(script, **metadata):
+    container = {"name": "fsm-init", "command": ["/bin/sh"], "args": ["-c", script]}
+    return {"kind": "Pod", "metadata": metadata, "spec": {"initContainers": [container]}}
+
+
+def test_every_vector_reads_back_as_the_entries_it_was_made_from(vectors):
+    read = 0
+    for case in json.loads(vectors.read_text()):
+        if case["error"]:
+            continue
+        injector = INJECTORS[case["injector"]]
+        wanted = effective(injector, case["annotations"], case["meshconfig"])
+        runs = read_script(case["script"])
+        assert runs.effective.keys() == wanted.keys()
+        assert runs.effective.settings == wanted.settings
+        assert injector in runs.injectors
+        assert not interception.differs(runs.effective, wanted)
+        read += 1
+    assert read == 59
+
+
+def test_the_documentations_spelling_and_misprint_are_read_and_named():
+    script = render("fsm-1.5", {}, {"traffic": {"networkInterfaceExclusionList": ["net1"]}})
+    runs = read_script(script.replace("FSM_PROXY", "fsm_PROXY"))
+    assert FSM_1_5 in runs.injectors
+    assert [entry.value for entry in runs.effective.entries] == ["net1"]
+    assert any("fsm_PROXY_" in warning for warning in runs.warnings)
+    old = render("osm-0.11", {}, {"traffic": {"outboundIPRangeExclusionList": ["1.1.1.1/32", "2.2.2.2/24"]}})
+    misprinted = read_script(old.replace("1.1.1.1/32 -j RETURN &&", "1.1.1.1/32 -j RETURN && &&"))
+    assert misprinted.injectors == [OSM_0_11]
+    assert [entry.value for entry in misprinted.effective.entries] == ["2.2.2.2/24", "1.1.1.1/32"]
+    assert len(misprinted.warnings) == 1
+
+
+def test_loopback_excluded_by_a_user_is_an_entry():
+    spec = {"traffic": {"outboundIPRangeExclusionList": ["127.0.0.1/32"]}}
+    assert [entry.value for entry in read_script(render("fsm-1.5", {}, spec)).effective.entries] == ["127.0.0.1/32"]
+    assert read_script(render("fsm-1.5", {}, {})).effective.entries == ()
+
+
+def test_rules_of_somebody_else_are_told_apart():
+    script = render("fsm-1.5", {}, {}).replace("COMMIT", "-A OUTPUT -p tcp --dport 25 -j DROP\nCOMMIT")
+    runs = read_script(script)
+    assert runs.injectors == []
+    lines = list(interception.explain(runs.ruleset, FSM_1_5, runs.effective))
+    (foreign,) = [line for line in lines if line.why == "not a rule that the mesh writes"]
+    assert foreign.effect == "drop"
+
+
+@pytest.mark.parametrize("command", [["/bin/sh", "-c"], ["/bin/sh", "-c", "reboot"], ["/pause"], []])
+def test_a_container_that_runs_something_else(command):
+    container = {"name": "fsm-init", "command": command}
+    with pytest.raises(RulesSyntaxError):
+        interception.running({"spec": {"initContainers": [container]}}, FSM)
+
+
+def test_no_init_container():
+    assert interception.running({"spec": {}}, FSM) is None
+
+
+def test_order_of_evaluation_and_effects():
+    spec = {
+        "traffic": {
+            "outboundPortExclusionList": [6379],
+            "outboundIPRangeInclusionList": ["10.0.0.0/8"],
+            "networkInterfaceExclusionList": ["net1"],
+        }
+    }
+    wanted = effective(FSM_1_5, {}, spec)
+    ruleset = read_script(render("fsm-1.5", {}, spec)).ruleset
+    deciding = [
+        (line.hook, line.effect, line.why) for line in interception.explain(ruleset, FSM_1_5, wanted) if line.decides
+    ]
+    assert deciding == [
+        ("OUTPUT", "sidecar inbound", "the pod calling itself through a Service"),
+        ("OUTPUT", "direct", "the application calling itself at the pod's own address"),
+        ("OUTPUT", "direct", "the sidecar's own connections"),
+        ("OUTPUT", "direct", "loopback"),
+        ("OUTPUT", "direct", "excluded network interface"),
+        ("OUTPUT", "direct", "excluded outbound ports"),
+        ("OUTPUT", "sidecar outbound", "included IP range"),
+        ("OUTPUT", "direct", "outside the included IP ranges"),
+        ("PREROUTING", "direct", "excluded network interface"),
+        ("PREROUTING", "direct", "the sidecar's metrics"),
+        ("PREROUTING", "direct", "the rewritten liveness probe"),
+        ("PREROUTING", "direct", "the rewritten readiness probe"),
+        ("PREROUTING", "direct", "the rewritten startup probe"),
+        ("PREROUTING", "direct", "the mesh's health check"),
+        ("PREROUTING", "sidecar inbound", "everything else that enters the pod"),
+    ]
+
+
+NAMESPACE = {"metadata": {"name": "shop", "labels": {"flomesh.io/monitored-by": "fsm"}}}
+ENABLED = {"flomesh.io/sidecar-injection": "Enabled"}
+
+
+def namespace(labels=None, annotations=None, name="shop"):
+    own = {"flomesh.io/monitored-by": "fsm"} if labels is None else labels
+    return {"kind": "Namespace", "metadata": {"name": name, "labels": own, "annotations": annotations or {}}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "annotations", "where", "injected", "reason"),
+    [
+        ({}, {}, namespace(annotations=ENABLED), True, ""),
+        ({}, ENABLED, namespace(), True, ""),
+        ({}, {}, namespace(), False, "neither the pod nor its namespace is annotated"),
+        ({}, {"flomesh.io/sidecar-injection": "no"}, namespace(annotations=ENABLED), False, "the pod is annotated"),
+        ({}, {}, namespace(annotations={"flomesh.io/sidecar-injection": "false"}), False, "the namespace is annotated"),
+        ({}, {"flomesh.io/sidecar-injection": "on"}, namespace(annotations=ENABLED), False, "refuses the pod"),
+        ({}, ENABLED, namespace(annotations={"flomesh.io/sidecar-injection": "on"}), False, "refuses the pod"),
+        ({"hostNetwork": True}, ENABLED, namespace(), False, "host network"),
+        ({"volumes": [{"name": "sidecar-bootstrap-config-volume"}]}, ENABLED, namespace(), False, "already holds"),
+        ({}, ENABLED, namespace(labels={}), False, "not labelled"),
+        ({}, ENABLED, namespace(labels={"flomesh.io/monitored-by": "other"}), False, "belongs to mesh other"),
+        ({}, ENABLED, namespace(name="kube-system"), False, "leaves namespace kube-system alone"),
+        ({}, ENABLED, namespace(name="fsm-system"), False, "leaves namespace fsm-system alone"),
+        (
+            {},
+            ENABLED,
+            namespace(labels={"flomesh.io/monitored-by": "fsm", "flomesh.io/ignore": ""}),
+            False,
+            "labelled flomesh.io/ignore",
+        ),
+        (
+            {},
+            ENABLED,
+            namespace(labels={"flomesh.io/monitored-by": "fsm", "control-plane": ""}),
+            False,
+            "labelled control-plane",
+        ),
+        ({}, ENABLED, namespace(annotations={"flomesh.io/metrics": "maybe"}), False, "metrics is 'maybe'"),
+        ({}, {}, None, True, "taken as part of the mesh"),
+        ({}, {"flomesh.io/sidecar-injection": "no"}, None, False, "the pod is annotated"),
+    ],
+)
+def test_injection(spec, annotations, where, injected, reason):
+    verdict = injection({"metadata": {"annotations": annotations}, "spec": spec}, where, install())
+    assert verdict.injected is injected
+    assert reason in verdict.reason
+
+
+def test_comparison():
+    installation = install(outboundPortExclusionList=[6379])
+    compare = Comparison(installation)
+    same = pod(render("fsm-1.5", {}, installation.spec))
+    assert not compare.outdated(same, {}, installation.spec)
+    assert compare.outdated(same, {"flomesh.io/outbound-port-exclusion-list": "80"}, installation.spec)
+    assert compare.outdated(same, {"flomesh.io/outbound-port-exclusion-list": "x"}, installation.spec)
+    assert compare.outdated(pod("reboot"), {}, installation.spec)
+    assert not compare.outdated({"spec": {}}, {}, installation.spec)
+    older = pod(render("fsm-1.2", {}, installation.spec))
+    assert not compare.outdated(older, {}, installation.spec)
+    assert Comparison(install("NodeLevel")).outdated(same, {}, install("NodeLevel").spec)
+    podip = {**installation.spec, "sidecar": {"localProxyMode": "PodIP"}}
+    assert compare.outdated(same, {}, podip)
+
+
+def test_next_rules():
+    assert interception.next_rules(install("NodeLevel"), {}, {}) is None
+    wanted = interception.next_rules(install(), {"flomesh.io/outbound-port-exclusion-list": "80"}, {})
+    assert wanted is not None
+    assert wanted.entries == (Entry(OUTBOUND_PORTS, "80", ("pod annotation",)),)
+    with pytest.raises(InvalidExclusion):
+        interception.next_rules(install(), {"flomesh.io/outbound-port-exclusion-list": "80-90"}, {})
