@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from kubectl_fsm.fields import Object
 
@@ -12,8 +11,7 @@ FIELD_MANAGER = "fsm-plugin"
 """Who wrote it, in managedFields. Flux takes back what managers named `kubectl…` wrote, so the name is not one of these."""
 
 
-@dataclass(frozen=True)
-class Resource:
+class Resource(NamedTuple):
     """A kind of API object and where the API server keeps it.
 
     `group` is empty for the core group, `short_names` are those that kubectl accepts.
@@ -98,3 +96,7 @@ class Cluster(Protocol):
 
     def gather(self, *calls: Callable[[], Any]) -> Sequence[Any]:
         """Results of independent reads, in order; side by side where that is faster. The first exception is raised."""
+
+
+Connect = Callable[[], Cluster]
+"""Gives the cluster when it is needed; commands that need none do not pay for one."""

@@ -1,0 +1,257 @@
+"""Which API server, and as whom: kubeconfig files found, merged and chosen from as kubectl does.
+
+The rules are those of https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/.
+The client library's own merger lets the last `current-context` win; kubectl, and this module, the first.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies_environment
+
+import yaml
+
+from kubectl_fsm import fields
+from kubectl_fsm.errors import CredentialError, InvalidObject, UsageError
+from kubectl_fsm.fields import Object
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a pod finds its credentials."""
+
+_SECTIONS = ("contexts", "clusters", "users")
+_PATHS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))+")
+_DURATION_PART = re.compile(r"([\d.]+)([^\d.]+)")
+_LoadYaml: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class ConnectionOptions:
+    """kubectl's global options, as typed; empty means not given.
+
+    `request_timeout` is seconds or a Go duration (`5`, `1s`, `2m`), `0` for none.
+    `log` receives one line for each request.
+    """
+
+    kubeconfig: str = ""
+    context: str = ""
+    cluster: str = ""
+    user: str = ""
+    namespace: str = ""
+    as_user: str = ""
+    as_groups: tuple[str, ...] = ()
+    request_timeout: str = "0"
+    log: Callable[[str], None] | None = None
+
+    @property
+    def timeout(self) -> float:
+        """`request_timeout` in seconds, 0 for none. Raises `UsageError`."""
+        text = self.request_timeout
+        if text.isdecimal():
+            return float(text)
+        if not _DURATION.fullmatch(text):
+            raise UsageError(f"--request-timeout={text}: not a duration", "write 30 or 30s, 2m, 1h; 0 for no limit")
+        return sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
+
+
+@dataclass(frozen=True)
+class Access:
+    """One context after all options: an API server, a user, a namespace.
+
+    `cluster` and `user` are the kubeconfig's own entries with absolute paths and without empty values.
+    """
+
+    context: str
+    namespace: str
+    cluster: Object
+    user_name: str
+    user: Object
+
+    @property
+    def proxy(self) -> str:
+        """The proxy's URL, empty for none: `proxy-url`, else the environment's as Go reads it, that is not for loopback.
+
+        NO_PROXY, which counts for the environment's only, is not looked at here.
+        """
+        proxy = fields.text(self.cluster, "proxy-url")
+        server = urlsplit(fields.text(self.cluster, "server"))
+        if not proxy and not _is_loopback(server.hostname or ""):
+            proxy = getproxies_environment().get(server.scheme, "")
+        return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+    def impersonation(self, options: ConnectionOptions) -> Sequence[tuple[str, str]]:
+        """Request headers for `--as` and `--as-group`, or else for what the kubeconfig says.
+
+        Raises `UsageError` where a user is missing. The headers are those of
+        https://kubernetes.io/docs/reference/access-authn-authz/user-impersonation/.
+        """
+        name = options.as_user or fields.text(self.user, "as")
+        groups = options.as_groups or fields.sequence(self.user, "as-groups")
+        extra = fields.mapping(self.user, "as-user-extra")
+        headers = [
+            ("Impersonate-User", name),
+            ("Impersonate-Uid", fields.text(self.user, "as-uid")),
+            *(("Impersonate-Group", str(group)) for group in groups),
+            *(
+                (f"Impersonate-Extra-{quote(key, safe='')}", str(value))
+                for key in extra
+                for value in fields.sequence(extra, key)
+            ),
+        ]
+        present = [(header, value) for header, value in headers if value]
+        if present and not name:
+            raise UsageError("--as-group needs a user too", "add --as=USER")
+        return present
+
+    @property
+    def who(self) -> str:
+        """Whose credentials these are: `user "ann" of context "prod"`."""
+        user = f'user "{self.user_name}"' if self.user_name else "no user"
+        return f'{user} of context "{self.context}"' if self.context else user
+
+
+def access(options: ConnectionOptions) -> Access:
+    """What the kubeconfig files and the options come to; where there is no kubeconfig at all, what a pod is given.
+
+    Raises `CredentialError` where a file cannot be used or names something that does not exist.
+    """
+    files = _files(options.kubeconfig)
+    return _merge(files).access(options) if files else _in_pod(options.namespace)
+
+
+@dataclass(frozen=True)
+class _Kubeconfig:
+    current_context: str = ""
+    contexts: dict[str, Object] = field(default_factory=dict)
+    clusters: dict[str, Object] = field(default_factory=dict)
+    users: dict[str, Object] = field(default_factory=dict)
+
+    def access(self, options: ConnectionOptions) -> Access:
+        name = options.context or self.current_context
+        if not name and not options.cluster:
+            raise CredentialError(
+                "the kubeconfig has no current context", f"name one with --context; {_known(self.contexts)}"
+            )
+        context = _named("context", name, self.contexts)
+        cluster_name = options.cluster or fields.text(context, "cluster")
+        cluster = _named("cluster", cluster_name, self.clusters)
+        if not _is_address(fields.text(cluster, "server")):
+            raise CredentialError(
+                f'cluster "{cluster_name}" has no server, or none with an address like https://HOST:PORT',
+                f"set it: kubectl config set-cluster {cluster_name} --server=https://…",
+            )
+        user = options.user or fields.text(context, "user")
+        namespace = options.namespace or fields.text(context, "namespace") or "default"
+        return Access(name, namespace, cluster, user, _named("user", user, self.users))
+
+
+def _files(explicit: str) -> list[Path]:
+    if explicit:
+        return [Path(explicit)]
+    listed = [Path(part) for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    present = [path for path in listed or [Path.home() / ".kube" / "config"] if path.exists()]
+    if listed and not present:
+        raise CredentialError(
+            f"no file that KUBECONFIG names exists: {', '.join(map(str, listed))}",
+            "correct KUBECONFIG, or unset it to use ~/.kube/config",
+        )
+    return present
+
+
+def _in_pod(namespace: str) -> Access:
+    """https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/#directly-accessing-the-rest-api ."""
+    host, port = (os.environ.get(f"KUBERNETES_SERVICE_{part}", "") for part in ("HOST", "PORT"))
+    own = SERVICE_ACCOUNT / "namespace"
+    if not host or not own.exists():
+        raise CredentialError(
+            "there is no kubeconfig: no --kubeconfig, no KUBECONFIG, no ~/.kube/config",
+            "name one with --kubeconfig, or read manifests with -f",
+        )
+    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    return Access(
+        "",
+        namespace or own.read_text(encoding="utf-8").strip(),
+        {"server": server, "certificate-authority": str(SERVICE_ACCOUNT / "ca.crt")},
+        "service account of this pod",
+        {"tokenFile": str(SERVICE_ACCOUNT / "token")},
+    )
+
+
+def _merge(files: Iterable[Path]) -> _Kubeconfig:
+    """First wins: the first file's entry of a name, the first `current-context` that is set."""
+    current = ""
+    merged: dict[str, dict[str, Object]] = {section: {} for section in _SECTIONS}
+    for path in files:
+        config = _read(path)
+        try:
+            current = current or fields.text(config, "current-context")
+            for section in _SECTIONS:
+                for item in fields.items(config, section):
+                    entry = _absolute(fields.mapping(item, section.removesuffix("s")), path.absolute().parent)
+                    merged[section].setdefault(fields.text(item, "name"), entry)
+        except InvalidObject as error:
+            raise CredentialError(f"kubeconfig {path}: {error}", "compare it with: kubectl config view") from error
+    return _Kubeconfig(current, **merged)
+
+
+def _read(path: Path) -> Object:
+    try:
+        config = yaml.load(path.read_bytes(), Loader=_LoadYaml)  # noqa: S506 - a safe loader, the C one where there is one
+    except (OSError, yaml.YAMLError) as error:
+        problem = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise CredentialError(f"kubeconfig {path}: {problem}", "check --kubeconfig and KUBECONFIG") from error
+    if not isinstance(config, Mapping | None):
+        raise CredentialError(f"kubeconfig {path}: not a kubeconfig", "check --kubeconfig and KUBECONFIG")
+    return config or {}
+
+
+def _absolute(entry: Object, base: Path) -> Object:
+    """The entry without empty values, relative paths made absolute from its own file's folder.
+
+    A plugin's command is a path only where it contains a slash; a `tokenFile` takes precedence over a `token`.
+    """
+    kept = {key: value for key, value in entry.items() if value not in (None, "")}
+    for key in kept.keys() & _PATHS:
+        kept[key] = str(base / fields.text(kept, key))
+    command = fields.text(kept, "exec", "command")
+    if os.sep in command:
+        kept["exec"] = {**kept["exec"], "command": str(base / command)}
+    if "tokenFile" in kept:
+        kept.pop("token", None)
+    return kept
+
+
+def _named(kind: str, name: str, entries: Mapping[str, Object]) -> Object:
+    """The entry of that name; no name is no entry."""
+    if not name:
+        return {}
+    if name not in entries:
+        raise CredentialError(f'{kind} "{name}" does not exist', _known(entries))
+    return entries[name]
+
+
+def _known(entries: Iterable[str]) -> str:
+    return f"known: {', '.join(sorted(entries)) or 'none'}"
+
+
+def _is_address(server: str) -> bool:
+    try:
+        parts = urlsplit(server)
+        return parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,47 @@
+"""The TLS side of credentials."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from datetime import datetime, timezone
+from pathlib import Path
+
+_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_VALIDITY = re.compile(rb"(?:\x17\x0d|\x18\x0f)\d{12,14}Z(?:\x17\x0d|\x18\x0f)(\d{12,14})Z")
+"""`notBefore` and `notAfter` in DER (RFC 5280, 4.1.2.5): UTCTime or GeneralizedTime, to the second."""
+
+
+def client_context(
+    *, verify: bool, authority: str | None = None, certificate: str | None = None, key: str | None = None
+) -> ssl.SSLContext:
+    """A context that trusts the file `authority` (else the system's) and shows the client `certificate`.
+
+    As strict as kubectl, that is less than Python 3.13's default, which refuses many clusters' authorities, and an
+    authority may be an intermediate one. Raises OSError (`ssl.SSLError` among it) for files that cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif authority:
+        context.load_verify_locations(authority)
+    else:
+        context.load_default_certs()
+    if certificate:
+        context.load_cert_chain(
+            certificate, key, password=""
+        )  # without a password OpenSSL would ask the terminal for one
+    return context
+
+
+def not_after(certificate: str) -> datetime | None:
+    """When the first certificate of a PEM file expires; None where that cannot be read."""
+    pem = _CERTIFICATE.search(Path(certificate).read_text(encoding="latin-1"))
+    validity = _VALIDITY.search(ssl.PEM_cert_to_DER_cert(pem[0])) if pem else None
+    if not validity:
+        return None
+    digits = validity[1].decode()
+    form = "%Y%m%d%H%M%S%z" if len(digits) == len("YYYYMMDDhhmmss") else "%y%m%d%H%M%S%z"
+    return datetime.strptime(f"{digits}+0000", form).astimezone(timezone.utc)
