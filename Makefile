@@ -1,0 +1,43 @@
+# Everything is made in .venv and in a cache outside the checkout; nothing has to be prepared by hand.
+# `make test` wants Go for the control plane of the tests; without it those tests are skipped, loudly.
+
+PYTHON ?= python3
+BIN = .venv/bin
+
+export PYTHONDONTWRITEBYTECODE =
+ifeq ($(HOME),)
+unexport HOME
+endif
+
+.PHONY: test lint control-plane demo bench clean
+
+test: .venv/dev $(if $(shell command -v go),control-plane)
+	$(BIN)/pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+control-plane:
+	$(PYTHON) tests/tools/build.py
+
+demo: .venv/run
+	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
+
+bench: .venv/dev control-plane
+	$(BIN)/python bench/bench.py
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/run: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+.venv/dev: .venv/run
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
