@@ -1,0 +1,174 @@
+"""From argv to what docopt understands, and from docopt's answer to typed values.
+
+docopt-ng 0.9.0 yields `=yaml` for `-o=yaml`, refuses `--flag=false`, accepts beginnings of options, and speaks of
+`unmatched (duplicate?) arguments`. So the words are put in order here first, by the options that the usage text
+itself describes; docopt then only matches them against the usage patterns and never sees a mistake in an option.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from kubectl_fsm.errors import UsageError
+
+_OPTION = re.compile(
+    r"^ {2}(?:(?P<short>-\w), | {4})(?P<long>--[a-z-]+)(?P<value>=\S+)?(?P<text>.*(?:\n {10,}\S.*)*)", re.MULTILINE
+)
+_BARE = re.compile(r"\[bare: (\S+)\]")
+_TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
+_SEPARATOR = "\n"
+"""Between the values of a repeatable option, which docopt sees once. No option's value holds a line break."""
+
+
+class Option(NamedTuple):
+    """An option as the usage text describes it: `(repeatable)` and `[bare: VALUE]` in its text have a meaning."""
+
+    name: str
+    short: str
+    takes_value: bool
+    repeatable: bool
+    bare: str
+
+
+def options(usage: str) -> Mapping[str, Option]:
+    """The options of a usage text, by long and by short name."""
+    found: dict[str, Option] = {}
+    for match in _OPTION.finditer(usage):
+        bare = _BARE.search(match["text"])
+        option = Option(
+            match["long"],
+            match["short"] or "",
+            bool(match["value"]),
+            "(repeatable)" in match["text"],
+            bare[1] if bare else "",
+        )
+        found |= {name: option for name in (option.name, option.short) if name}
+    return found
+
+
+class Words(NamedTuple):
+    """A command line in order: values by option, and what is no option."""
+
+    values: Mapping[str, Sequence[str]]
+    positionals: Sequence[str]
+
+    def canonical(self) -> Sequence[str]:
+        """The words as docopt takes them: long options first, then everything else behind `--`."""
+        given = [f"{name}={_SEPARATOR.join(values)}" if values else name for name, values in self.values.items()]
+        return [*given, "--", *self.positionals] if self.positionals else given
+
+
+def split_verb(argv: Sequence[str], known: Mapping[str, Option]) -> tuple[Sequence[str], str, Sequence[str]]:
+    """Global options, verb, and the rest; the verb is empty where there is none. Raises `UsageError`."""
+    words = iter(argv)
+    before: list[str] = []
+    for word in words:
+        if word == "--":
+            return before, *_first(list(words))
+        if not word.startswith("-") or word == "-":
+            return before, word, list(words)
+        for option, value in _given(word, words, known):
+            before.append(f"{option.name}={value}")
+    return before, "", ()
+
+
+def order(argv: Sequence[str], known: Mapping[str, Option]) -> Words:
+    """Put a verb's words in order. Raises `UsageError` for an unknown option or one without its value."""
+    values: dict[str, list[str]] = {}
+    positionals: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word == "--":
+            positionals += words
+        elif not word.startswith("-") or word == "-":
+            positionals.append(word)
+        else:
+            for option, value in _given(word, words, known):
+                _store(values, option, value)
+    return Words(values, positionals)
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """`did you mean --output?`, or nothing."""
+    found = difflib.get_close_matches(word, known, 1, 0.6)
+    return f"did you mean {found[0]}?" if found else ""
+
+
+class Arguments:
+    """docopt's answer with types."""
+
+    def __init__(self, parsed: Mapping[str, Any]) -> None:
+        self._parsed = parsed
+
+    def text(self, name: str) -> str:
+        """An option's value; empty where it is not given."""
+        return self._parsed.get(name) or ""
+
+    def flag(self, name: str) -> bool:
+        return bool(self._parsed.get(name))
+
+    def many(self, name: str) -> tuple[str, ...]:
+        """The values of a repeatable option."""
+        value = self.text(name)
+        return tuple(value.split(_SEPARATOR)) if value else ()
+
+    def words(self, name: str) -> tuple[str, ...]:
+        """A positional argument that may stand several times."""
+        return tuple(self._parsed.get(name) or ())
+
+    def choice(self, name: str, allowed: Sequence[str]) -> str:
+        """An option's value out of a few; empty where it is not given. Raises `UsageError`."""
+        value = self.text(name)
+        if value and value not in allowed:
+            raise UsageError(f"{name} takes {', '.join(allowed)}, not {value!r}", nearest(value, allowed))
+        return value
+
+
+def _first(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    return (words[0], words[1:]) if words else ("", ())
+
+
+def _given(word: str, words: Iterator[str], known: Mapping[str, Option]) -> Iterator[tuple[Option, str]]:
+    """The options in one word: `--long[=value]`, `-o value`, `-ovalue`, `-Av`."""
+    cluster = word
+    while cluster:
+        option, value = _option(cluster, known)
+        rest = ""
+        if not option.takes_value and value is not None and not cluster.startswith("--") and cluster[2] != "=":
+            rest, value = "-" + value, None
+        if option.takes_value and value is None:
+            value = option.bare or next(words, None)
+            if value is None:
+                raise UsageError(f"{cluster} needs a value")
+        yield option, "true" if value is None else value
+        cluster = rest
+
+
+def _option(word: str, known: Mapping[str, Option]) -> tuple[Option, str | None]:
+    """The option that a word starts with, and the value in the same word. Raises `UsageError`."""
+    if word.startswith("--"):
+        name, equals, value = word.partition("=")
+        given = value if equals else None
+    else:
+        name, rest = word[:2], word[2:]
+        given = rest.removeprefix("=") if rest else None
+    if name not in known:
+        longs = sorted({option.name for option in known.values()})
+        raise UsageError(f"unknown option {name}", nearest(name, longs) or "see --help")
+    return known[name], given
+
+
+def _store(values: dict[str, list[str]], option: Option, value: str) -> None:
+    if _SEPARATOR in value:
+        raise UsageError(f"{option.name}: a line break is no part of a value")
+    if option.takes_value:
+        if not value:
+            raise UsageError(f"{option.name} needs a value")
+        values[option.name] = [*values.get(option.name, []), value] if option.repeatable else [value]
+    elif value.lower() in _TRUE:
+        values[option.name] = []
+    elif value.lower() in _FALSE:
+        values.pop(option.name, None)
+    else:
+        raise UsageError(f"{option.name} is true or false, not {value!r}")

@@ -1,0 +1,207 @@
+"""From argv to an exit code: find the verb, build what it needs, run it, print what it says."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Generator, Sequence
+from functools import cache, partial
+from typing import NamedTuple, TextIO
+
+from docopt import DocoptExit, docopt
+
+from kubectl_fsm import commands
+from kubectl_fsm.arguments import Arguments, nearest, options, order, split_verb
+from kubectl_fsm.cluster.interface import Cluster, Connect
+from kubectl_fsm.commands.options import GLOBAL
+from kubectl_fsm.errors import Declined, FsmError, UsageError
+from kubectl_fsm.output.visible import visible_text
+from kubectl_fsm.reports import EditReport, Event, Question, Report, RulesReport, Warned
+
+_TRACEBACK_LEVEL = 8
+_OUTDATED = 3
+_INTERRUPTED = 130
+
+
+def _top() -> str:
+    verbs = "\n".join(f"  {name:<18} {text}" for name, text in commands.VERBS.items())
+    return f"""kubectl fsm steers which traffic bypasses the sidecar of FSM, osm-edge and OSM, and shows what pods make of it.
+
+Usage:
+  kubectl fsm [options] [VERB] [ARGUMENT...]
+
+Verbs:
+{verbs}
+
+kubectl fsm VERB --help shows more.
+{GLOBAL}"""
+
+
+class Streams(NamedTuple):
+    """Where the program reads and writes."""
+
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+
+    def data(self, text: str) -> None:
+        """Write what a printer made; it is safe already."""
+        self.stdout.write(text)
+
+    def raw(self, text: str) -> None:
+        """Write text from a cluster or a file: as it is through a pipe, made safe on a terminal."""
+        self.stdout.write(visible_text(text) if self.stdout.isatty() else text)
+
+    def say(self, text: str) -> None:
+        """Write a line for the user beside the data."""
+        self.stderr.write(visible_text(text) + "\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program. Returns the exit code; nothing is raised."""
+    streams = Streams(sys.stdin, sys.stdout, sys.stderr)
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(words, streams)
+        streams.stdout.flush()
+    except FsmError as error:
+        if _verbose(words):
+            import traceback  # noqa: PLC0415 - 2 ms to load
+
+            streams.say(traceback.format_exc())
+        streams.say(f"{error.label}{error}")
+        if error.hint:
+            streams.say(error.hint)
+        return error.exit_code
+    except KeyboardInterrupt:
+        streams.say("interrupted")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), streams.stdout.fileno())
+        return 1
+    return code
+
+
+def _run(argv: Sequence[str], streams: Streams) -> int:
+    before, verb, after = split_verb(argv, options(_top()))
+    if verb == "help":
+        verb, after = (after[0] if after else ""), ["--help"]
+    if not verb:
+        order(before, options(_top()))
+        streams.data(_top())
+        return 0
+    if verb not in commands.VERBS:
+        raise UsageError(f"unknown verb {verb!r}", nearest(verb, list(commands.VERBS)) or "see kubectl fsm --help")
+    module = commands.load(verb)
+    words = order([*before, *after], options(module.USAGE))
+    if "--help" in words.values:
+        streams.data(module.USAGE)
+        return 0
+    arguments = _match(verb, module.USAGE, words.canonical())
+    arguments.choice("--output", module.FORMATS)
+    command = module.parse(arguments)
+    log = streams.say if _level(arguments.text("--v")) >= _TRACEBACK_LEVEL else None
+    connect = cache(partial(_cluster, arguments, streams, log))
+    report = _drive(command.run(connect), arguments, streams)
+    _print(report, connect, arguments, streams)
+    return _OUTDATED if isinstance(report, RulesReport) and report.exit_code and report.outdated else 0
+
+
+def _match(verb: str, usage: str, words: Sequence[str]) -> Arguments:
+    try:
+        return Arguments(docopt(usage, ["fsm", verb, *words], default_help=False))
+    except DocoptExit as error:
+        raise UsageError("the arguments do not fit", usage.partition("Usage:\n")[2].partition("\n\n")[0]) from error
+
+
+def _cluster(arguments: Arguments, streams: Streams, log: Callable[[str], None] | None) -> Cluster:
+    """Manifests where files are named, else an API server. Only what is used is imported."""
+    files = arguments.many("--filename")
+    if files:
+        from kubectl_fsm.cluster import manifests  # noqa: PLC0415 - not needed with a cluster
+
+        return manifests.read(files, arguments.text("--namespace") or None, streams.stdin)
+    from kubectl_fsm.cluster import kube, kubeconfig  # noqa: PLC0415 - 0.2 s to load, and not needed offline
+
+    return kube.connect(
+        kubeconfig.ConnectionOptions(
+            kubeconfig=arguments.text("--kubeconfig"),
+            context=arguments.text("--context"),
+            cluster=arguments.text("--cluster"),
+            user=arguments.text("--user"),
+            namespace=arguments.text("--namespace"),
+            as_user=arguments.text("--as"),
+            as_groups=arguments.many("--as-group"),
+            request_timeout=arguments.text("--request-timeout") or "0",
+            log=log,
+        )
+    )
+
+
+def _drive(work: Generator[Event, bool, Report], arguments: Arguments, streams: Streams) -> Report:
+    """Run a command: say what it yields, answer what it asks."""
+    answer = False
+    try:
+        event = next(work)
+        while True:
+            if isinstance(event, Question):
+                answer = _ask(event.text, arguments, streams)
+            else:
+                streams.say(f"warning: {event.text}" if isinstance(event, Warned) else event.text)
+            event = work.send(answer)
+    except StopIteration as end:
+        report: Report = end.value
+        return report
+
+
+def _ask(text: str, arguments: Arguments, streams: Streams) -> bool:
+    """A yes from the terminal; raises `Declined` where nobody is there to give one."""
+    streams.say(text)
+    if not (streams.stdin.isatty() and streams.stderr.isatty()) or "-" in arguments.many("--filename"):
+        raise Declined("this needs a yes, and nobody can be asked here; nothing was written", "repeat it with --yes")
+    streams.stderr.write("Go on? [y/N] ")
+    streams.stderr.flush()
+    return streams.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _print(report: Report, connect: Connect, arguments: Arguments, streams: Streams) -> None:
+    """Data to stdout; the summary of an edit of files to stderr, because its data are the files."""
+    from kubectl_fsm.output import structured, table  # noqa: PLC0415 - not needed for help and usage errors
+
+    output = arguments.text("--output")
+    style = table.Style(wide=output == "wide", colour=_colour(arguments, streams))
+    if output in ("json", "yaml", "name"):
+        streams.data(
+            {"json": structured.as_json, "yaml": structured.as_yaml, "name": structured.as_names}[output](report)
+        )
+    elif output == "iptables" and isinstance(report, RulesReport):
+        streams.raw(table.as_iptables(report))
+    elif isinstance(report, EditReport) and arguments.flag("--local"):
+        streams.say(table.as_table(report, style).rstrip("\n"))
+        streams.raw(_edited_text(connect(), report))
+    else:
+        streams.data(table.as_table(report, style))
+
+
+def _edited_text(cluster: Cluster, report: EditReport) -> str:
+    """The file that an edit of manifests leads to."""
+    from kubectl_fsm.cluster.manifests import Manifests  # noqa: PLC0415 - loaded already
+
+    return cluster.text_of(report.resource) if isinstance(cluster, Manifests) else ""
+
+
+def _colour(arguments: Arguments, streams: Streams) -> bool:
+    """Colour only on a terminal, and only where nobody objects (https://no-color.org)."""
+    return streams.stdout.isatty() and not arguments.flag("--no-color") and not os.environ.get("NO_COLOR")
+
+
+def _level(text: str) -> int:
+    if text and not text.isdecimal():
+        raise UsageError(f"-v takes a number, not {text!r}")
+    return int(text or 0)
+
+
+def _verbose(argv: Sequence[str]) -> bool:
+    """Whether the words ask for tracebacks; they may be too wrong to be parsed."""
+    joined = " ".join(argv)
+    found = re.search(r"(?:^| )(?:-v|--v)[= ]?(\d{1,2})(?: |$)", joined)
+    return found is not None and int(found[1]) >= _TRACEBACK_LEVEL

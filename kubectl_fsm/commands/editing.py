@@ -1,0 +1,172 @@
+"""What the editing verbs share: scope, action, and the run of an edit."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from kubectl_fsm import fields, interception
+from kubectl_fsm.arguments import Arguments
+from kubectl_fsm.cluster.interface import Cluster, Connect
+from kubectl_fsm.errors import Refused, UsageError
+from kubectl_fsm.fields import Object
+from kubectl_fsm.meshes import ExclusionList, Installation
+from kubectl_fsm.operations import meshes, survey, targets
+from kubectl_fsm.operations.edit import Edit, Options
+from kubectl_fsm.operations.owners import Owners, Workload, pods_of
+from kubectl_fsm.operations.places import Action, Change, MeshConfigPlace, place_of
+from kubectl_fsm.operations.survey import Subject
+from kubectl_fsm.operations.targets import Selection
+from kubectl_fsm.reports import EditReport, Event, Note, Warned
+
+FORMATS = ("yaml", "json", "name")
+_ACTIONS = {"--remove": Action.REMOVE, "--replace": Action.REPLACE, "--clear": Action.CLEAR}
+_LISTED = 5
+
+Resolve = Callable[[Cluster], Sequence[str]]
+"""Values of a list, some of which (a Service's address) only the cluster knows."""
+
+
+class Scope(NamedTuple):
+    """Where an edit goes: the MeshConfig, or the pod templates of a selection."""
+
+    selection: Selection | None
+    control_plane: str
+
+
+class EditCommand(NamedTuple):
+    """An edit of one or more lists."""
+
+    lists: Sequence[ExclusionList]
+    action: Action
+    values: Resolve
+    scope: Scope
+    options: Options
+
+    def run(self, connect: Connect) -> Generator[Event, bool, EditReport]:
+        cluster = connect()
+        installations = meshes.find(cluster, self.scope.control_plane)
+        values = tuple(self.values(cluster))
+        changes = [Change(found, self.action, values) for found in self.lists]
+        if self.scope.selection is None:
+            installation = meshes.only(installations)
+            place = MeshConfigPlace(
+                cluster.resource(fields.text(installation.config, "apiVersion"), "MeshConfig"),
+                installation.config_name,
+                installation.namespace,
+            )
+            look = partial(survey.of_mesh, cluster, installation)
+            return (yield from Edit(cluster, installation, place, changes, look, self.options).run())
+        workload = _one(cluster, self.scope.selection)
+        namespace = meshes.namespaces(cluster, workload.namespace).get(workload.namespace)
+        installation = meshes.of_pod(installations, namespace, workload.top.object)
+        template = place_of(workload, installation)
+        look = partial(_look, cluster, workload)
+        first = list(_announcements(cluster, workload, namespace, installation))
+        return (yield from Edit(cluster, installation, template, changes, look, self.options, first).run())
+
+
+def command(arguments: Arguments, lists: Sequence[ExclusionList], words: Sequence[str], values: Resolve) -> EditCommand:
+    """The edit that the options of an editing verb describe. Raises `UsageError`."""
+    actions = [action for flag, action in _ACTIONS.items() if arguments.flag(flag)]
+    if len(actions) > 1:
+        raise UsageError("--remove, --replace and --clear exclude each other")
+    action = actions[0] if actions else Action.ADD
+    if bool(words) == (action is Action.CLEAR):
+        raise UsageError("--clear takes no values" if words else "no value given", "see --help")
+    if arguments.flag("--local") != bool(arguments.many("--filename")):
+        raise UsageError("--local and -f FILE go together", "-f names the manifests, --local says that they are edited")
+    dry_run = arguments.choice("--dry-run", ("client", "server", "none"))
+    options = Options(
+        scope=_scope_words(arguments),
+        dry_run="" if dry_run == "none" else dry_run,
+        yes=arguments.flag("--yes"),
+        force=arguments.flag("--force"),
+        diff=arguments.flag("--diff"),
+    )
+    return EditCommand(lists, action, values, _scope(arguments), options)
+
+
+def _scope(arguments: Arguments) -> Scope:
+    names = (*(f"pod/{name.removeprefix('pod/')}" for name in arguments.many("--pod")), *arguments.many("--workload"))
+    selector, everything = arguments.text("--selector"), arguments.flag("--all")
+    namespace, everywhere = arguments.text("--namespace"), arguments.flag("--all-namespaces")
+    given = [text for text, on in (("--pod or --workload", names), ("-l", selector), ("--all", everything)) if on]
+    if len(given) > 1 or (given and arguments.flag("--global")):
+        raise UsageError(
+            f"{' and '.join([*given, *(['--global'] if arguments.flag('--global') else [])])} exclude each other"
+        )
+    for name in arguments.many("--workload"):
+        if "/" not in name:
+            raise UsageError(f"--workload {name!r} has no kind", f"write KIND/NAME, for example deploy/{name}")
+    if not given:
+        if (namespace or everywhere) and not arguments.flag("--local"):
+            raise UsageError(
+                "without --pod, --workload, -l or --all the whole mesh is edited, and -n or -A does not fit that",
+                "name the scope, or leave -n and -A out",
+            )
+        return Scope(None, arguments.text("--fsm-namespace"))
+    if everything and not namespace:
+        raise UsageError("--all needs the namespace that is meant: -n NAMESPACE")
+    if everywhere:
+        raise UsageError("an edit of pod templates stays in one namespace: -n, not -A")
+    return Scope(Selection(names, namespace, selector=selector), arguments.text("--fsm-namespace"))
+
+
+_SCOPE_OPTIONS = (
+    "--pod",
+    "--workload",
+    "--selector",
+    "--namespace",
+    "--fsm-namespace",
+    "--context",
+    "--cluster",
+    "--kubeconfig",
+    "--user",
+)
+
+
+def _scope_words(arguments: Arguments) -> Sequence[str]:
+    """The words that lead another command to the same object."""
+    words = [f"{name}={value}" for name in _SCOPE_OPTIONS for value in arguments.many(name)]
+    return [*words, "--all"] if arguments.flag("--all") else words
+
+
+def _one(cluster: Cluster, selection: Selection) -> Workload:
+    """The one workload that a selection means. Raises `Refused` for none, and (for now) for several."""
+    found: dict[str, Workload] = {}
+    owners = Owners(cluster)
+    if selection.names:
+        for name in selection.names:
+            resource, obj = targets.locate(cluster, name, selection.namespace)
+            workload = owners.of(resource, obj)
+            found[workload.uid] = workload
+    else:
+        found = {subject.workload.uid: subject.workload for subject in targets.select(cluster, owners, selection)}
+    if not found:
+        raise Refused(f"no pods match in {selection.namespace or cluster.namespace}", "nothing was written")
+    if len(found) > 1:
+        names = ", ".join(targets.describe(workload) for workload in list(found.values())[:_LISTED])
+        more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        raise Refused(
+            f"this would edit, and so roll, {len(found)} workloads: {names}{more}",
+            "editing several at once is not supported yet; name one with --workload",
+        )
+    return next(iter(found.values()))
+
+
+def _look(cluster: Cluster, workload: Workload) -> Sequence[Subject]:
+    return [Subject(workload, pods_of(cluster, Owners(cluster), workload))]
+
+
+def _announcements(
+    cluster: Cluster, workload: Workload, namespace: Object | None, installation: Installation
+) -> Iterator[Event]:
+    """What is to be known before a pod template is written."""
+    if workload.bare:
+        yield Warned(f"{workload.label} has no owner: the annotation is written to the pod itself")
+    elif cluster.remote:
+        yield Note(f"{targets.describe(workload)}: an edit of its pod template starts its rollout at once")
+    template = workload.template
+    verdict = interception.injection(template, namespace, installation) if template is not None else None
+    if verdict and not verdict.injected:
+        yield Warned(f"{workload.label} is not injected, so this does nothing yet: {verdict.reason}")

@@ -1,0 +1,26 @@
+"""`kubectl fsm exclude-interface`."""
+
+from kubectl_fsm import exclusions
+from kubectl_fsm.arguments import Arguments
+from kubectl_fsm.commands import editing
+from kubectl_fsm.commands.options import EDITING, GLOBAL, SCOPE
+from kubectl_fsm.meshes import INTERFACES
+
+FORMATS = editing.FORMATS
+USAGE = f"""Exclude network interfaces from interception, in both directions and for the whole mesh.
+
+A name that ends in + stands for every interface that starts with it.
+
+Usage:
+  kubectl fsm exclude-interface [options] [--] [NAME...]
+
+Examples:
+  kubectl fsm exclude-interface net1
+  kubectl fsm exclude-interface veth+ --dry-run
+{SCOPE}{EDITING}{GLOBAL}"""
+
+
+def parse(arguments: Arguments) -> editing.EditCommand:
+    words = arguments.words("NAME")
+    names = [exclusions.parse_interface(word) for word in words]
+    return editing.command(arguments, [INTERFACES], words, lambda _: names)

@@ -1,0 +1,62 @@
+"""`kubectl fsm exclusions`."""
+
+from collections.abc import Generator
+from typing import NamedTuple
+
+from kubectl_fsm.arguments import Arguments
+from kubectl_fsm.cluster.interface import Connect
+from kubectl_fsm.commands.options import FILES, GLOBAL
+from kubectl_fsm.errors import UsageError
+from kubectl_fsm.operations import configured, meshes
+from kubectl_fsm.operations.export import STYLES, export
+from kubectl_fsm.reports import Event, ExclusionsReport, Note
+
+FORMATS = ("wide", "json", "yaml", "name")
+USAGE = f"""Show what is configured: the mesh-wide lists, each workload's pod template, annotations that are on a pod but not
+on its template, and Services that FSM leaves out of routing by its own annotations.
+
+An export (--export) writes the mesh-wide lists as arguments of a new installation (helm-set, values; the chart reads
+them at the first installation only) or as a patch of the MeshConfig.
+
+Usage:
+  kubectl fsm exclusions [options]
+
+Examples:
+  kubectl fsm exclusions -n shop
+  kubectl fsm exclusions -A -o wide                              with who wrote it and when
+  kubectl fsm exclusions --export=patch > exclusions.yaml
+
+Options:
+      --export=STYLE               helm-set, values or patch
+{FILES}{GLOBAL}"""
+
+
+class Exclusions(NamedTuple):
+    """What to look at: one namespace, the cluster's default one, or all."""
+
+    namespace: str
+    everywhere: bool
+    control_plane: str
+    export: str
+
+    def run(self, connect: Connect) -> Generator[Event, bool, ExclusionsReport]:
+        cluster = connect()
+        installations = meshes.find(cluster, self.control_plane)
+        if self.export:
+            installation = meshes.only(installations)
+            if self.export != "patch":
+                yield Note(
+                    f"for new installations of {installation.mesh.title}: the chart's values are read once, at the first"
+                )
+            return ExclusionsReport((), cluster.origin, export(installation, self.export))
+        scope = "" if self.everywhere else self.namespace or cluster.namespace
+        return ExclusionsReport(configured.collect(cluster, installations, scope), cluster.origin)
+
+
+def parse(arguments: Arguments) -> Exclusions:
+    style = arguments.choice("--export", STYLES)
+    if style and arguments.text("--output"):
+        raise UsageError("--export has its own format; leave -o out")
+    namespace, offline = arguments.text("--namespace"), bool(arguments.many("--filename"))
+    everywhere = arguments.flag("--all-namespaces") or (offline and not namespace)
+    return Exclusions(namespace, everywhere, arguments.text("--fsm-namespace"), style)

@@ -1,0 +1,45 @@
+"""Parts of usage texts that verbs share. docopt reads them, so they are the grammar as well as the help."""
+
+GLOBAL = """
+Global options:
+  -n, --namespace=NAMESPACE        namespace of the targets
+  -A, --all-namespaces             targets in all namespaces
+  -N, --fsm-namespace=NAMESPACE    namespace of the mesh's control plane, where the cluster has several meshes
+  -o, --output=FORMAT              output format
+      --context=NAME               context of the kubeconfig
+      --cluster=NAME               cluster of the kubeconfig
+      --user=NAME                  user of the kubeconfig
+      --kubeconfig=FILE            path of the kubeconfig
+      --as=USER                    user to impersonate
+      --as-group=GROUP             group to impersonate (repeatable)
+      --request-timeout=TIME       how long to wait for one answer of the API server, such as 5s or 1m (0: no limit)
+      --no-color                   no colours on a terminal (as NO_COLOR)
+  -v, --v=LEVEL                    8 and above show requests, and the traceback of an error
+  -h, --help                       this help
+"""
+
+FILES = """
+  -f, --filename=FILE              read manifests (a file, a folder, - for stdin) instead of a cluster (repeatable)
+"""
+
+SCOPE = """
+Scope options:
+      --global                     the whole mesh: its MeshConfig (the default)
+      --pod=NAME                   the workload that owns this pod (repeatable)
+      --workload=KIND/NAME         this workload, such as deploy/web (repeatable)
+  -l, --selector=SELECTOR          the workloads that own the pods with these labels
+      --all                        all workloads of the namespace given with -n
+"""
+
+EDITING = """
+Editing options:
+      --remove                     take the values out of the list
+      --replace                    make the list hold just these values
+      --clear                      make the list empty
+      --dry-run=MODE               client: check, but write nothing; server: let the API server check too [bare: client]
+      --diff                       show the change as a diff
+  -y, --yes                        do not ask before what takes much traffic from the mesh
+      --force                      edit what Argo CD, Flux or Helm would take back
+      --local                      edit the manifests given with -f and print them
+  -f, --filename=FILE              manifests for --local: a file, a folder, - for stdin (repeatable)
+"""

@@ -1,0 +1,73 @@
+"""`kubectl fsm rules`."""
+
+from collections.abc import Generator
+from typing import NamedTuple
+
+from kubectl_fsm.arguments import Arguments
+from kubectl_fsm.cluster.interface import Cluster, Connect
+from kubectl_fsm.commands.options import FILES, GLOBAL
+from kubectl_fsm.operations import meshes, targets
+from kubectl_fsm.operations.inspect import pod_rules
+from kubectl_fsm.operations.owners import Owners
+from kubectl_fsm.operations.targets import Selection
+from kubectl_fsm.reports import Event, Note, RulesReport
+
+FORMATS = ("wide", "json", "yaml", "name", "iptables")
+USAGE = f"""Show the effective rules of pods: what each runs now, what it will run after a restart, and where it comes from.
+
+TARGET is NAME (a pod) or KIND/NAME (a workload: deploy/web, sts/db, rollout/api). Without one, the pods of the
+namespace are summed up, a line each. programmed: in the pod's rules, and stays. pending: comes with the next pod.
+leaving: in the pod's rules until it is made anew.
+
+Usage:
+  kubectl fsm rules [options] [--] [TARGET...]
+
+Examples:
+  kubectl fsm rules web-58d4f8ff58-wtz4f -n shop
+  kubectl fsm rules deploy/web -n shop -o iptables               the script itself
+  kubectl fsm rules -A -o json
+  kubectl fsm rules deploy/web -f examples/shop                  from manifests, without a cluster
+
+Options:
+  -l, --selector=SELECTOR          pods with these labels
+      --exit-code                  exit with 3 where a pod runs outdated rules
+{FILES}{GLOBAL}"""
+
+
+class Rules(NamedTuple):
+    """The pods to look at."""
+
+    selection: Selection
+    control_plane: str = ""
+    exit_code: bool = False
+
+    def run(self, connect: Connect) -> Generator[Event, bool, RulesReport]:
+        cluster = connect()
+        owners = Owners(cluster, readable_only=True)
+        installations, subjects, namespaces = cluster.gather(
+            lambda: meshes.find(cluster, self.control_plane),
+            lambda: targets.select(cluster, owners, self.selection),
+            lambda: meshes.namespaces(cluster, self.selection.scope(cluster)),
+        )
+        items = []
+        for subject in subjects:
+            namespace = namespaces.get(subject.workload.namespace)
+            for pod in subject.pods or (None,):
+                seen = pod if pod is not None else subject.template
+                items.append(pod_rules(subject, pod, namespace, meshes.of_pod(installations, namespace, seen)))
+        if not items:
+            yield Note(f"no pods found in {self._where(cluster)}")
+        return RulesReport(items, cluster.origin, detailed=bool(self.selection.names), exit_code=self.exit_code)
+
+    def _where(self, cluster: Cluster) -> str:
+        if self.selection.everywhere:
+            return "any namespace"
+        return f"namespace {self.selection.scope(cluster)}"
+
+
+def parse(arguments: Arguments) -> Rules:
+    names, namespace = arguments.words("TARGET"), arguments.text("--namespace")
+    offline = bool(arguments.many("--filename"))
+    everywhere = arguments.flag("--all-namespaces") or (offline and not names and not namespace)
+    selection = Selection(names, namespace, everywhere, arguments.text("--selector"))
+    return Rules(selection, arguments.text("--fsm-namespace"), arguments.flag("--exit-code"))

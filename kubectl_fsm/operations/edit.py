@@ -1,0 +1,263 @@
+"""Editing lists where they are kept: read, check, PATCH with the resourceVersion; after a conflict, all of it again."""
+
+import random
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from kubectl_fsm import fields, interception
+from kubectl_fsm.cluster.interface import CRONJOBS, Cluster
+from kubectl_fsm.errors import ApiError, Conflict, Declined, FsmError, Refused, UsageError
+from kubectl_fsm.fields import Object
+from kubectl_fsm.meshes import INTERFACES, Installation
+from kubectl_fsm.operations import guards, ownership
+from kubectl_fsm.operations.guards import Union
+from kubectl_fsm.operations.places import Action, AnnotationPlace, Change, MeshConfigPlace, Place
+from kubectl_fsm.operations.survey import Subject
+from kubectl_fsm.operations.undo import undo
+from kubectl_fsm.reports import EditReport, Event, ListChange, Question, Warned
+
+_PATIENCE = 120.0
+"""Seconds for which conflicts are answered with another try."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
+_UNPROCESSABLE = 422
+
+
+class Options(NamedTuple):
+    """How an edit is carried out. `scope` are the words of the command line that name the scope, for the undo line."""
+
+    scope: Sequence[str] = ()
+    dry_run: str = ""
+    yes: bool = False
+    force: bool = False
+    diff: bool = False
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Changes to the lists of one object, of one mesh.
+
+    `survey` lists who is affected; it is called anew for each try, so that the checks see what is there then. `first`
+    is said before anything is written.
+    """
+
+    cluster: Cluster
+    installation: Installation
+    place: Place
+    changes: Sequence[Change]
+    survey: Callable[[], Sequence[Subject]]
+    options: Options
+    first: Sequence[Event] = ()
+    _said: set[str] = field(default_factory=set, repr=False)
+
+    def run(self) -> Generator[Event, bool, EditReport]:
+        """Carry the edit out; a `Question` that is yielded wants its answer sent back.
+
+        Raises `Refused` before anything is written, `Declined` where the answer is no, `ApiError` as the server answers.
+        """
+        self._check_lists()
+        deadline, pause = time.monotonic() + _PATIENCE, _FIRST_PAUSE
+        while True:
+            before = self.cluster.get(self.place.resource, self.place.name, self.place.namespace)
+            values = {change.list: change(self.place.held(before, change.list)) for change in self.changes}
+            if not self._changes(before, values):
+                return self._report(before, before)
+            patch = self.place.merge(values)
+            wanted = fields.merged(before, patch)
+            subjects = self.survey()
+            yield from self._check(subjects, before, wanted)
+            try:
+                after = wanted if self.options.dry_run == "client" else self._write(before, patch)
+            except Conflict:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                continue
+            except ApiError as error:
+                raise self._explained(error) from error
+            return self._with_pods(self._report(before, after), subjects, after)
+
+    def _check_lists(self) -> None:
+        """Refuse lists that the mesh's injector does not read, and ports that the mesh itself uses."""
+        pod_scoped = isinstance(self.place, AnnotationPlace)
+        injector = self.installation.injector
+        for change in self.changes:
+            if change.list is INTERFACES and pod_scoped:
+                raise UsageError(
+                    "network interfaces are excluded for the whole mesh only",
+                    "leave --pod, --workload, -l and --all out",
+                )
+            if change.list not in (injector.pod_lists if pod_scoped else injector.lists):
+                where = "pod annotations" if pod_scoped else "the MeshConfig"
+                raise Refused(
+                    f"{self.installation} (injector {injector.name}) reads no {change.list.name} list from {where}"
+                )
+            for value in change.values if change.action in (Action.ADD, Action.REPLACE) else ():
+                if use := guards.reserved(change.list, value):
+                    raise Refused(
+                        f"port {value} is {use}", "the mesh itself needs it; exclude the application's own ports"
+                    )
+
+    def _changes(self, before: Object, values: Mapping[Any, Sequence[Any]]) -> bool:
+        """Whether there is anything to write; `--clear` also writes an empty list where the field is missing or null."""
+        if any(list(items) != list(self.place.held(before, found)) for found, items in values.items()):
+            return True
+        return any(change.action is Action.CLEAR and self.place.lacks(before, change.list) for change in self.changes)
+
+    def _write(self, before: Object, patch: Object) -> Object:
+        version = fields.text(before, "metadata", "resourceVersion")
+        if version:
+            patch = {**patch, "metadata": {**fields.mapping(patch, "metadata"), "resourceVersion": version}}
+        place = self.place
+        return self.cluster.patch(
+            place.resource, place.name, place.namespace, patch, dry_run=self.options.dry_run == "server"
+        )
+
+    def _check(self, subjects: Sequence[Subject], before: Object, wanted: Object) -> Generator[Event, bool, None]:
+        """Guards: refuse, warn, ask. Nothing is said or asked twice over several tries."""
+        unions = [(self.place.union(before, subject), self.place.union(wanted, subject)) for subject in subjects]
+        found = guards.check(self.installation.injector, subjects, _shared(unions))
+        if found.refusals:
+            raise Refused("; ".join(found.refusals), "nothing was written")
+        yield from (event for event in self.first if event.text not in self._said)
+        self._said.update(event.text for event in self.first)
+        yield from self._warn([*found.warnings, *self._mode_warnings()])
+        if self.cluster.remote:
+            yield from self._check_keepers(before, wanted)
+        questions = [text for text in found.questions if text not in self._said]
+        if not questions:
+            return
+        if self.options.yes or self.options.dry_run:
+            yield from self._warn(questions)
+            return
+        self._said.update(questions)
+        if not (yield Question("\n".join(questions))):
+            raise Declined("not confirmed; nothing was written", "where nobody can be asked, repeat with --yes")
+
+    def _warn(self, texts: Sequence[str]) -> Generator[Event, bool, None]:
+        for text in texts:
+            if text not in self._said:
+                self._said.add(text)
+                yield Warned(text)
+
+    def _mode_warnings(self) -> Sequence[str]:
+        if self.installation.intercepts:
+            return ()
+        mode = self.installation.mode or "(none)"
+        return [
+            f"{self.installation} has interceptionMode {mode}: its pods get no init container, and this list is not used"
+        ]
+
+    def _check_keepers(self, before: Object, wanted: Object) -> Generator[Event, bool, None]:
+        paths = [self.place.path(change.list) for change in self.changes]
+        for keeper in ownership.keepers(self.cluster, before, paths):
+            if keeper.takes_back and not self.options.force and not self.options.dry_run:
+                patch = fields.as_yaml(_excerpt(wanted, paths))
+                hint = f"change it where it is kept, or repeat with --force; nothing was written\n{patch}"
+                raise Refused(f"{self.place.title} is not edited: {keeper.text}", hint)
+            yield from self._warn([f"{self.place.title}: {keeper.text}"])
+
+    def _explained(self, error: ApiError) -> FsmError:
+        """A 422 about a field that the edit does not touch is an older mistake: say which, and how to mend it."""
+        if error.status != _UNPROCESSABLE:
+            return error
+        causes = error.details.get("causes") if isinstance(error.details, Mapping) else None
+        named = [str(cause.get("field", "")) for cause in causes or () if isinstance(cause, Mapping)]
+        ours = tuple(".".join(self.place.path(change.list)) for change in self.changes)
+        others = [name for name in named if name and not name.startswith(ours)]
+        if not others:
+            return error
+        target = f"{self.place.resource.qualified} {self.place.name} -n {self.place.namespace}"
+        hint = f"it was invalid before this edit; mend {', '.join(others)} first: kubectl edit {target}"
+        return ApiError(error.status, error.reason, error.message, hint, error.details)
+
+    def _report(self, before: Object, after: Object) -> EditReport:
+        """What was edited, without what it means for pods."""
+        shown = [
+            ListChange(
+                change.list.name,
+                _texts(self.place.held(before, change.list)),
+                _texts(self.place.held(after, change.list)),
+            )
+            for change in self.changes
+        ]
+        changed = before is not after
+        return EditReport(
+            object=f"{self.place.resource.qualified}/{self.place.name}",
+            namespace=self.place.namespace,
+            origin=self.cluster.origin,
+            mesh=str(self.installation),
+            result="edited" if changed else "unchanged",
+            dry_run=self.options.dry_run,
+            changes=shown,
+            pods=0,
+            outdated=0,
+            apply=(),
+            undo=undo(self.changes, shown, self.options.scope) if changed and self.cluster.remote else "",
+            consequence="",
+            previous=before,
+            resource=after,
+            diff=self.options.diff,
+        )
+
+    def _with_pods(self, report: EditReport, subjects: Sequence[Subject], after: Object) -> EditReport:
+        """The report with what the edit means for the pods that run, and what to do next."""
+        compare = interception.Comparison(self.installation)
+        unions = _shared([(self.place.union(after, subject),) * 2 for subject in subjects])
+        counts = [
+            sum(compare.outdated(pod, union.annotations, union.spec) for pod in subject.pods)
+            for subject, (union, _) in zip(subjects, unions, strict=True)
+        ]
+        rolls = isinstance(self.place, MeshConfigPlace)
+        return report._replace(
+            pods=sum(len(subject.pods) for subject in subjects),
+            outdated=sum(counts),
+            apply=[
+                f"kubectl rollout restart {subject.workload.label} -n {subject.workload.namespace}"
+                for subject, count in zip(subjects, counts, strict=True)
+                if rolls and count and not subject.workload.bare
+            ],
+            consequence=self._consequence(),
+        )
+
+    def _consequence(self) -> str:
+        """What happens now, by the kind of object."""
+        place = self.place
+        if isinstance(place, MeshConfigPlace):
+            return "every new pod gets it from now on; running pods keep their rules until they are made anew"
+        if isinstance(place, AnnotationPlace) and not place.template:
+            return "rules are made with the pod: only a new pod will have it"
+        if place.resource is CRONJOBS:
+            return "its next runs have it"
+        if self.options.dry_run or not self.cluster.remote:
+            return "an edit of the pod template starts the workload's rollout at once"
+        return f"its rollout has started; follow it: kubectl rollout status {place.title} -n {place.namespace}"
+
+
+def _shared(unions: Sequence[tuple[Union, Union]]) -> Sequence[tuple[Union, Union]]:
+    """The same unions with one spec object for all, so that work is shared between pods configured alike."""
+    if not unions:
+        return unions
+    before, after = (union.spec for union in unions[0])
+    return [(old._replace(spec=before), new._replace(spec=after)) for old, new in unions]
+
+
+def _texts(items: Sequence[Any]) -> Sequence[str]:
+    return [str(item) for item in items]
+
+
+def _excerpt(obj: Object, paths: Sequence[tuple[str, ...]]) -> Object:
+    """The fields at `paths` alone, with what names the object."""
+    found: dict[str, Any] = {
+        "apiVersion": obj.get("apiVersion"),
+        "kind": obj.get("kind"),
+        "metadata": {"name": fields.name(obj), "namespace": fields.namespace(obj)},
+    }
+    for path in paths:
+        below = found
+        for step in path[:-1]:
+            below = below.setdefault(step, {})
+        below[path[-1]] = fields.mapping(obj, *path[:-1]).get(path[-1])
+    return found

@@ -1,0 +1,185 @@
+"""Which meshes a cluster has, and which of them a namespace belongs to."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from kubectl_fsm import fields, interception
+from kubectl_fsm.cluster.interface import DEPLOYMENTS, NAMESPACES, PODS, Cluster, Resource
+from kubectl_fsm.errors import Forbidden, MeshError, NotFound, RulesSyntaxError
+from kubectl_fsm.fields import Object
+from kubectl_fsm.meshes import (
+    FSM,
+    FSM_1_2,
+    FSM_1_5,
+    MESHES,
+    OSM,
+    Injector,
+    Installation,
+    Mesh,
+    family,
+)
+
+_GROUPS = (FSM.group, OSM.group)
+_INJECTORS = f"app in ({FSM.injector_app},{OSM.injector_app})"
+
+
+def find(cluster: Cluster, control_plane: str = "") -> Sequence[Installation]:
+    """Every mesh of the cluster; only the one in namespace `control_plane` where that is given.
+
+    Raises `MeshError` where there is none, saying what was looked for.
+    """
+    *versions, injectors = cluster.gather(
+        *(partial(cluster.preferred_version, group) for group in _GROUPS),
+        lambda: _in_control_planes(cluster, DEPLOYMENTS, control_plane, _INJECTORS),
+    )
+    found = [
+        _installation(cluster, group, config, injectors)
+        for group, version in zip(_GROUPS, versions, strict=True)
+        if version
+        for config in _meshconfigs(cluster, group, version, control_plane)
+    ]
+    if found or not cluster.remote:
+        return found or [_assumed()]
+    seen = [f"{group}/{version}" for group, version in zip(_GROUPS, versions, strict=True) if version]
+    where = f"namespace {control_plane}" if control_plane else "any namespace"
+    if seen:
+        raise MeshError(
+            f"no MeshConfig in {where} ({', '.join(seen)} is served)", "name the control plane's namespace with -N"
+        )
+    raise MeshError(
+        f"{cluster.origin} has no FSM, osm-edge or OSM: neither {' nor '.join(_GROUPS)} is served",
+        "check --context, or install the mesh first",
+    )
+
+
+def only(installations: Sequence[Installation]) -> Installation:
+    """The one mesh that a mesh-wide edit means. Raises `MeshError` where there are several, listing them."""
+    if len(installations) == 1:
+        return installations[0]
+    seen = ", ".join(f"{found.mesh.name} in {found.namespace}" for found in installations)
+    raise MeshError(f"the cluster has {len(installations)} meshes: {seen}", "name the one you mean with -N NAMESPACE")
+
+
+def namespaces(cluster: Cluster, name: str) -> Mapping[str, Object]:
+    """The Namespace object of that name, or all where it is empty; those that may be read and are there."""
+    try:
+        found = [cluster.get(NAMESPACES, name)] if name else cluster.list(NAMESPACES)
+        return {fields.name(namespace): namespace for namespace in found}
+    except (Forbidden, NotFound):
+        return {}
+
+
+def of_namespace(installations: Sequence[Installation], namespace: Object | None) -> Installation | None:
+    """The mesh that a namespace's label names; None where it names none.
+
+    A label whose mesh name no control plane carries still means the only mesh of that label's family.
+    """
+    labels = fields.labels(namespace) if namespace else {}
+    candidates = [found for found in installations if found.mesh.monitored_label in labels]
+    named = [found for found in candidates if found.name == labels[found.mesh.monitored_label]]
+    if named:
+        return named[0]
+    unnamed = [found for found in candidates if not found.name]
+    return unnamed[0] if len(unnamed) == 1 else None
+
+
+def of_pod(installations: Sequence[Installation], namespace: Object | None, pod: Object) -> Installation:
+    """The mesh of a pod: its namespace's, else the one whose init container or sidecar label it carries, else the first."""
+    named = of_namespace(installations, namespace)
+    if named:
+        return named
+    for found in installations:
+        if found.mesh.uuid_label in fields.labels(pod) or interception.carries(pod, found.mesh):
+            return found
+    return installations[0]
+
+
+def _in_control_planes(cluster: Cluster, resource: Resource, namespace: str, selector: str = "") -> Sequence[Object]:
+    """Objects in one namespace or all; without the right to list all, those in the usual control planes' namespaces."""
+    try:
+        return list(cluster.list(resource, namespace, selector))
+    except Forbidden:
+        if namespace:
+            raise
+        usual = sorted({mesh.system_namespace for mesh in MESHES})
+        return [found for place in usual for found in _readable(cluster, resource, place, selector)]
+
+
+def _readable(cluster: Cluster, resource: Resource, namespace: str, selector: str) -> Sequence[Object]:
+    try:
+        return list(cluster.list(resource, namespace, selector))
+    except (Forbidden, NotFound):
+        return ()
+
+
+def _meshconfigs(cluster: Cluster, group: str, version: str, namespace: str) -> Sequence[Object]:
+    """The group's MeshConfigs; of several in one namespace the one with the usual name, which is the one that is read."""
+    resource = meshconfigs(group, version)
+    found = _in_control_planes(cluster, resource, namespace)
+    usual = {mesh.meshconfig for mesh in MESHES if mesh.group == group}
+    named = {fields.namespace(config) for config in found if fields.name(config) in usual}
+    return [config for config in found if fields.name(config) in usual or fields.namespace(config) not in named]
+
+
+def meshconfigs(group: str, version: str) -> Resource:
+    """The MeshConfig kind of an API group."""
+    return Resource(group, version, "MeshConfig", "meshconfigs")
+
+
+def _installation(cluster: Cluster, group: str, config: Object, injectors: Sequence[Object]) -> Installation:
+    namespace = fields.namespace(config)
+    apps = {mesh.injector_app for mesh in MESHES if mesh.group == group}
+    deployment = next(
+        (
+            found
+            for found in injectors
+            if fields.namespace(found) == namespace and fields.labels(found).get("app") in apps
+        ),
+        None,
+    )
+    image = _image(deployment) if deployment else ""
+    labels = fields.labels(deployment) if deployment else {}
+    version = labels.get("app.kubernetes.io/version", "").removeprefix("v")
+    mesh = family(group, image, version, fields.mapping(config, "spec"))
+    name = labels.get("meshName", "")
+    if version:
+        return Installation(mesh, name, namespace, version, mesh.injector(version), config)
+    injector, note = _guess(cluster, mesh, config)
+    return Installation(mesh, name, namespace, "", injector, config, note)
+
+
+def _guess(cluster: Cluster, mesh: Mesh, config: Object) -> tuple[Injector, str]:
+    """The generation of a mesh whose control plane does not show its version: by a running pod, else by the mode."""
+    by_mode = {FSM_1_2.mode: FSM_1_2, FSM_1_5.mode: FSM_1_5, "NodeLevel": FSM_1_5}
+    mode = fields.text(config, "spec", "traffic", "interceptionMode")
+    injector = by_mode.get(mode, FSM_1_5) if mesh is FSM else mesh.releases[0][1]
+    writers = _writers_of_a_pod(cluster, mesh) if cluster.remote else ()
+    if writers and injector not in writers:
+        injector = writers[0]
+    fits = "its pods' rules" if writers else "the MeshConfig"
+    return injector, f"{mesh.title}'s version is not shown; read as injector {injector.name}, which fits {fits}"
+
+
+def _writers_of_a_pod(cluster: Cluster, mesh: Mesh) -> Sequence[Injector]:
+    """The generations that may have written the rules of the first pod that has some."""
+    for pod in cluster.list(PODS, selector=mesh.uuid_label):
+        try:
+            running = interception.running(pod, mesh)
+        except RulesSyntaxError:
+            continue
+        if running and running.injectors:
+            return running.injectors
+    return ()
+
+
+def _image(deployment: Object) -> str:
+    containers = fields.items(deployment, "spec", "template", "spec", "containers")
+    return fields.text(containers[0], "image") if containers else ""
+
+
+def _assumed() -> Installation:
+    """What files without a MeshConfig are read with."""
+    config = {"kind": "MeshConfig", "metadata": {"name": FSM.meshconfig, "namespace": FSM.system_namespace}}
+    mode = {"spec": {"traffic": {"interceptionMode": FSM_1_5.mode}}}
+    note = "no MeshConfig in the files: read as FSM 1.5 with empty global lists"
+    return Installation(FSM, "", FSM.system_namespace, "", FSM_1_5, {**config, **mode}, note)

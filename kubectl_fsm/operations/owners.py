@@ -1,0 +1,172 @@
+"""Climbing from a pod to the workload that will make the next one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from kubectl_fsm import fields, workloads
+from kubectl_fsm.cluster.interface import (
+    CRONJOBS,
+    DAEMONSETS,
+    DEPLOYMENTS,
+    JOBS,
+    PODS,
+    REPLICASETS,
+    STATEFULSETS,
+    Cluster,
+    Resource,
+)
+from kubectl_fsm.errors import Forbidden, NotFound
+from kubectl_fsm.fields import Object
+from kubectl_fsm.workloads import Owner
+
+_PREFETCHED = (DEPLOYMENTS, REPLICASETS, STATEFULSETS, DAEMONSETS, JOBS, CRONJOBS)
+_MAX_DEPTH = 16
+
+
+class Located(NamedTuple):
+    """An object and the kind it is of."""
+
+    resource: Resource
+    object: Object
+
+    @property
+    def label(self) -> str:
+        """`deploy/web`, as a target is written."""
+        return f"{self.resource.label}/{fields.name(self.object)}"
+
+    @property
+    def namespace(self) -> str:
+        return fields.namespace(self.object)
+
+
+class Workload(NamedTuple):
+    """What makes a pod anew.
+
+    `top` is the topmost owner (a bare pod is its own), `holder` the object that keeps the pod template (an Argo Rollout
+    may use a Deployment's), None where nothing does; `refusal` says why the template is not to be edited.
+    """
+
+    top: Located
+    holder: Located | None
+    refusal: str = ""
+
+    @property
+    def label(self) -> str:
+        return self.top.label
+
+    @property
+    def namespace(self) -> str:
+        return self.top.namespace
+
+    @property
+    def bare(self) -> bool:
+        """Whether it is a pod that nobody makes anew."""
+        return self.top.resource is PODS
+
+    @property
+    def template(self) -> Object | None:
+        """The template of the next pod; a bare pod is its own."""
+        return workloads.template(self.holder.object) if self.holder else None
+
+    @property
+    def uid(self) -> str:
+        return fields.text(self.top.object, "metadata", "uid") or f"{self.namespace}/{self.label}"
+
+
+class Owners:
+    """Owners of pods, each read once.
+
+    `prefetch` reads all built-in workloads of a namespace (all namespaces where it is empty) in one go, which pays where
+    many pods are looked at; without it each owner is one request. With `readable_only` an owner that the user may not
+    read counts as gone, which is good enough to look at pods, but not to edit anything.
+    """
+
+    def __init__(self, cluster: Cluster, *, readable_only: bool = False) -> None:
+        self._cluster = cluster
+        self._passed_over = (NotFound, Forbidden) if readable_only else (NotFound,)
+        self._known: dict[tuple[str, str, str], Located] = {}
+
+    def prefetch(self, namespace: str) -> None:
+        listed = self._cluster.gather(*(partial(self._list, resource, namespace) for resource in _PREFETCHED))
+        for resource, objects in zip(_PREFETCHED, listed, strict=True):
+            for found in objects:
+                self.add(resource, found)
+
+    def _list(self, resource: Resource, namespace: str) -> Sequence[Object]:
+        try:
+            return list(self._cluster.list(resource, namespace))
+        except self._passed_over:
+            return ()
+
+    def add(self, resource: Resource, obj: Object) -> Located:
+        located = Located(resource, obj)
+        self._known[resource.qualified, fields.namespace(obj), fields.name(obj)] = located
+        return located
+
+    def known(self) -> Iterator[Located]:
+        """Everything read so far."""
+        yield from list(self._known.values())
+
+    def of(self, resource: Resource, obj: Object) -> Workload:
+        """The workload above an object, or the object itself."""
+        chain = [Located(resource, obj)]
+        while len(chain) < _MAX_DEPTH and (owner := workloads.controller(chain[-1].object)):
+            parent = self._owner(owner, chain[-1].namespace)
+            if parent is None:
+                break
+            chain.append(parent)
+        return self._workload(chain)
+
+    def _owner(self, owner: Owner, namespace: str) -> Located | None:
+        """The owner that a reference names; None where it is gone, or another object has its name now."""
+        try:
+            found = self._read(owner, namespace)
+        except self._passed_over:
+            return None
+        uid = fields.text(found.object, "metadata", "uid")
+        return found if not uid or not owner.uid or uid == owner.uid else None
+
+    def _read(self, owner: Owner, namespace: str) -> Located:
+        resource = self._cluster.resource(owner.api_version, owner.kind)
+        place = namespace if resource.namespaced else ""
+        known = self._known.get((resource.qualified, place, owner.name))
+        return known or self.add(resource, self._cluster.get(resource, owner.name, place))
+
+    def _workload(self, chain: Sequence[Located]) -> Workload:
+        top = chain[-1]
+        reference = workloads.template_reference(top.object)
+        if reference:
+            return Workload(top, self._owner(reference, top.namespace), "")
+        if top.resource is JOBS:
+            return Workload(top, top, "a Job's pod template is immutable; edit the manifest and create the Job anew")
+        if top.resource is PODS:
+            gone = workloads.controller(top.object)
+            refusal = f"its owner {gone.kind} {gone.name} is gone or cannot be read" if gone else ""
+            return Workload(top, top, refusal)
+        if workloads.template_path(top.object):
+            return Workload(top, top, "")
+        below = next((found for found in reversed(chain[:-1]) if workloads.template_path(found.object)), None)
+        kind = fields.text(top.object, "kind") or top.resource.kind
+        refusal = f"it belongs to {kind} {fields.name(top.object)}, which has no pod template and would revert the edit"
+        return Workload(top, below, refusal if below else f"{kind} {fields.name(top.object)} has no pod template")
+
+
+def pods_of(cluster: Cluster, owners: Owners, workload: Workload) -> Sequence[Object]:
+    """The pods that a workload has now, finished ones left out."""
+    if workload.bare:
+        return [workload.top.object]
+    return [
+        pod
+        for pod in cluster.list(PODS, workload.namespace, _selector(workload))
+        if not workloads.finished(pod) and owners.of(PODS, pod).uid == workload.uid
+    ]
+
+
+def _selector(workload: Workload) -> str:
+    """The workload's own label selector where it is a plain one; it narrows the listing, ownership decides."""
+    found = fields.mapping(workload.top.object, "spec").get("selector")
+    labels = found.get("matchLabels") if isinstance(found, Mapping) else None
+    if not isinstance(labels, Mapping):
+        return ""
+    return ",".join(f"{key}={value}" for key, value in labels.items())

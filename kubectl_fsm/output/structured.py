@@ -1,0 +1,106 @@
+"""Reports for programs: JSON and YAML of a documented, versioned shape, and `kind/name` lines."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kubectl_fsm import fields
+from kubectl_fsm.output.visible import visible
+from kubectl_fsm.reports import (
+    ConfiguredObject,
+    EditReport,
+    ExclusionsReport,
+    PodRules,
+    Report,
+    RulesReport,
+    VersionReport,
+)
+
+API_VERSION = "kubectl-fsm/v1"
+
+
+def as_json(report: Report) -> str:
+    """The report as JSON, nothing but ASCII."""
+    return json.dumps(document(report), indent=2) + "\n"
+
+
+def as_yaml(report: Report) -> str:
+    """The report as YAML."""
+    return fields.as_yaml(json.loads(json.dumps(document(report))))
+
+
+def as_names(report: Report) -> str:
+    """`kind/name`, a line each."""
+    return "".join(f"{visible(name)}\n" for name in _names(report))
+
+
+def document(report: Report) -> Mapping[str, Any]:
+    """The report as plain data. An edit is the edited object itself, as kubectl prints it."""
+    if isinstance(report, EditReport):
+        return report.resource
+    head = {"apiVersion": API_VERSION, "kind": type(report).__name__.removesuffix("Report")}
+    if isinstance(report, VersionReport):
+        meshes = None if report.meshes is None else [mesh._asdict() for mesh in report.meshes]
+        return {**head, "client": report.client, **({} if meshes is None else {"meshes": meshes})}
+    if isinstance(report, ExclusionsReport):
+        return {**head, "items": [_configured(item) for item in report.items]}
+    return {**head, "items": [_pod_rules(item) for item in report.items]}
+
+
+def _pod_rules(item: PodRules) -> Mapping[str, Any]:
+    return {
+        "pod": item.pod or None,
+        "namespace": item.namespace,
+        "workload": item.workload or None,
+        "mesh": {"name": item.mesh, "version": item.mesh_version or None, "namespace": item.mesh_namespace},
+        "injector": item.injector,
+        "state": item.state,
+        "reason": item.reason or None,
+        "sidecar": item.sidecar or None,
+        "exclusions": [
+            {"list": entry.list, "value": entry.value, "sources": list(entry.sources), "state": entry.state}
+            for entry in item.exclusions
+        ],
+        "settings": [setting._asdict() for setting in item.settings],
+        "rules": [
+            {
+                "hook": rule.hook,
+                "chain": rule.chain,
+                "rule": rule.rule,
+                "effect": rule.effect,
+                "why": rule.why,
+                "sources": list(rule.sources),
+                "decides": rule.decides,
+            }
+            for rule in item.rules
+        ],
+        "notes": list(item.notes),
+    }
+
+
+def _configured(item: ConfiguredObject) -> Mapping[str, Any]:
+    return {
+        "scope": item.scope,
+        "object": item.object,
+        "namespace": item.namespace or None,
+        "entries": [
+            {
+                "list": entry.list,
+                "value": entry.value,
+                "note": entry.note or None,
+                "writtenBy": item.writers.get(entry.list),
+            }
+            for entry in item.entries
+        ],
+        "note": item.note or None,
+    }
+
+
+def _names(report: Report) -> Sequence[str]:
+    if isinstance(report, EditReport):
+        return [report.object]
+    if isinstance(report, ExclusionsReport):
+        return [item.object for item in report.items]
+    if isinstance(report, RulesReport):
+        return [f"pod/{item.pod}" if item.pod else item.workload for item in report.items]
+    return [f"{mesh.mesh}/{mesh.version}" for mesh in report.meshes or ()]

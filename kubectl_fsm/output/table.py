@@ -1,0 +1,253 @@
+"""Reports for people."""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from tabulate import tabulate
+
+from kubectl_fsm import fields
+from kubectl_fsm.fields import Object
+from kubectl_fsm.output.visible import visible
+from kubectl_fsm.reports import (
+    EditReport,
+    ExclusionsReport,
+    PodRules,
+    Report,
+    RuleLine,
+    RulesReport,
+    SettingState,
+    VersionReport,
+)
+
+_COLOURS = {
+    "current": "32",
+    "programmed": "32",
+    "outdated": "33",
+    "pending": "33",
+    "leaving": "33",
+    "failed": "31",
+    "edited": "32",
+}
+_SHOWN_COMMANDS = 5
+_NAMED = 3
+
+
+class Style(NamedTuple):
+    """How the text may look: `wide` adds columns, `colour` is for terminals."""
+
+    wide: bool = False
+    colour: bool = False
+
+    def paint(self, word: str, shown: str = "") -> str:
+        """A state in its colour; `shown` where it is written otherwise."""
+        code = _COLOURS.get(word) if self.colour else None
+        return f"\x1b[{code}m{shown or word}\x1b[0m" if code else shown or word
+
+
+def as_table(report: Report, style: Style) -> str:
+    """The report as text."""
+    if isinstance(report, RulesReport):
+        return _rules(report, style)
+    if isinstance(report, ExclusionsReport):
+        return report.export or _exclusions(report, style)
+    if isinstance(report, EditReport):
+        return _edit(report, style)
+    return _version(report)
+
+
+def as_iptables(report: RulesReport) -> str:
+    """The exact scripts: what each pod runs, else what the next one will. Several are told apart by a comment."""
+    scripts = [(item, item.script or item.next_script) for item in report.items]
+    if len(scripts) == 1:
+        return scripts[0][1]
+    return "".join(f"# {_name(item)} in {item.namespace}\n{text}" for item, text in scripts)
+
+
+def _grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as kubectl prints it: columns, no lines; cells are made safe."""
+    return tabulate(rows, head, tablefmt="plain", disable_numparse=True) + "\n"
+
+
+def _rules(report: RulesReport, style: Style) -> str:
+    if not report.items:
+        return ""
+    if report.detailed:
+        return "\n".join(_detail(group, style) for group in _alike(report.items))
+    several = len({item.namespace for item in report.items}) > 1
+    rows = [_summary(item, style, several=several) for item in report.items]
+    head = ["POD", "WORKLOAD", "STATE", "ENTRIES", "CHANGES"]
+    wide = ["MESH", "INJECTOR", "SIDECAR", "REASON"] if style.wide else []
+    return _grid([*(["NAMESPACE"] if several else []), *head, *wide], rows)
+
+
+def _summary(item: PodRules, style: Style, *, several: bool) -> Sequence[str]:
+    entries = sum(entry.state != "leaving" for entry in item.exclusions)
+    row = [
+        visible(item.pod) or "-",
+        visible(item.workload) or "-",
+        style.paint(item.state),
+        str(entries),
+        visible(_changes(item)) or "-",
+    ]
+    wide = [item.mesh, item.injector, item.sidecar or "-", visible(item.reason) or "-"] if style.wide else []
+    return [*([visible(item.namespace)] if several else []), *row, *wide]
+
+
+def _changes(item: PodRules) -> str:
+    """`+8080 outbound-port, -10.0.0.0/8 outbound-ip`."""
+    if item.state == "template":
+        return ""
+    signs = {"pending": "+", "leaving": "-"}
+    found = [f"{signs[entry.state]}{entry.value} {entry.list}" for entry in item.exclusions if entry.state in signs]
+    found += [f"{'+' if s.configured else '-'}{s.name}" for s in item.settings if s.configured != s.running]
+    return ", ".join(found)
+
+
+def _alike(items: Sequence[PodRules]) -> Sequence[Sequence[PodRules]]:
+    """Pods of one workload that say the same, together."""
+    groups: dict[tuple[object, ...], list[PodRules]] = {}
+    for item in items:
+        key = (
+            item.namespace,
+            item.workload or item.pod,
+            item.state,
+            item.reason,
+            item.sidecar,
+            item.script,
+            item.next_script,
+        )
+        groups.setdefault(key, []).append(item)
+    return list(groups.values())
+
+
+def _detail(group: Sequence[PodRules], style: Style) -> str:
+    item = group[0]
+    parts = [_title(group, style)]
+    if item.reason:
+        parts.append(f"{visible(item.reason)}\n")
+    rows = [
+        (
+            entry.list,
+            visible(entry.value),
+            style.paint(entry.state),
+            visible(", ".join(entry.sources)) or "no longer configured",
+        )
+        for entry in item.exclusions
+    ]
+    rows += [("setting", s.name, style.paint(_setting_state(s)), "MeshConfig") for s in item.settings]
+    parts.append(_grid(("LIST", "VALUE", "STATE", "SOURCE"), rows) if rows else "no exclusions\n")
+    for hook in ("OUTBOUND", "INBOUND"):
+        lines = [rule for rule in item.rules if rule.hook == hook and (rule.decides or style.wide)]
+        if lines:
+            parts.append(_hook(hook, lines, style))
+    parts += [f"Note: {visible(note)}\n" for note in dict.fromkeys(item.notes)]
+    if item.state == "outdated" and item.workload:
+        parts.append(f"Apply: {visible(_roll(item))}   ({item.replicas} pod{'s' if item.replicas != 1 else ''})\n")
+    return "".join(parts)
+
+
+def _title(group: Sequence[PodRules], style: Style) -> str:
+    item = group[0]
+    name = ", ".join(_name(found) for found in group[:_NAMED]) + (
+        f" and {len(group) - _NAMED} more" if len(group) > _NAMED else ""
+    )
+    mesh = f"mesh {item.mesh} {item.mesh_version}".rstrip() + f" ({item.mesh_namespace})"
+    sidecar = f"sidecar {item.sidecar}" if item.sidecar else ""
+    state = "next pod" if item.state == "template" else item.state.upper()
+    parts = [name, item.workload if item.pod else "", mesh, sidecar]
+    return " · ".join([*(visible(part) for part in parts if part), style.paint(item.state, state)]) + "\n"
+
+
+def _name(item: PodRules) -> str:
+    return f"pod/{item.pod}" if item.pod else item.workload
+
+
+def _setting_state(setting: SettingState) -> str:
+    if setting.running and setting.configured:
+        return "programmed"
+    return "pending" if setting.configured else "leaving"
+
+
+def _hook(hook: str, lines: Sequence[RuleLine], style: Style) -> str:
+    rows = []
+    for number, line in enumerate(lines, 1):
+        why = f"{line.why}: {', '.join(line.sources)}" if line.sources else line.why
+        row = [str(number), visible(line.match), visible(line.effect), visible(why)]
+        rows.append([*row, visible(f"-A {line.chain} {line.rule}")] if style.wide else row)
+    return _grid([hook, "RULE", "TO", "WHY", *(["IPTABLES"] if style.wide else [])], rows)
+
+
+def _roll(item: PodRules) -> str:
+    return f"kubectl rollout restart {item.workload} -n {item.namespace}"
+
+
+def _exclusions(report: ExclusionsReport, style: Style) -> str:
+    rows = []
+    for item in report.items:
+        place = [visible(item.namespace) or "-", visible(item.object)]
+        for number, entry in enumerate(item.entries):
+            note = "; ".join(part for part in (entry.note, "" if number else item.note) if part)
+            writer = item.writers.get(entry.list, "-")
+            rows.append(
+                [*place, entry.list, visible(entry.value), *([visible(writer)] if style.wide else []), visible(note)]
+            )
+        if not item.entries:
+            rows.append([*place, "-", "-", *(["-"] if style.wide else []), visible(item.note)])
+    head = ["NAMESPACE", "OBJECT", "LIST", "VALUE", *(["WRITTEN BY"] if style.wide else []), "NOTE"]
+    return _grid(head, rows)
+
+
+def _edit(report: EditReport, style: Style) -> str:
+    dry = {"": "", "client": " (dry run)", "server": " (server dry run)"}[report.dry_run]
+    where = f"{report.origin}, mesh {report.mesh}"
+    lines = [
+        f"{visible(report.object)} in {visible(report.namespace)} {style.paint(report.result)}{dry} ({visible(where)})"
+    ]
+    for change in report.changes:
+        if change.before == change.after:
+            lines.append(f"{change.list}: {_list(change.after)}")
+        else:
+            lines.append(f"{change.list}: {_list(change.before)} → {_list(change.after)}")
+    if report.diff:
+        lines.append(_diff(report.previous, report.resource).rstrip("\n"))
+    if report.result == "edited":
+        lines += _consequences(report)
+    return "\n".join(line for line in lines if line) + "\n"
+
+
+def _consequences(report: EditReport) -> Sequence[str]:
+    would = " would" if report.dry_run else ""
+    run = f"{report.outdated} of {report.pods} pod{'s' if report.pods != 1 else ''}{would} run outdated rules"
+    lines = [f"{run}; {visible(report.consequence)}" if report.pods else visible(report.consequence)]
+    lines += [f"Apply: {visible(command)}" for command in report.apply[:_SHOWN_COMMANDS]]
+    if len(report.apply) > _SHOWN_COMMANDS:
+        lines.append(
+            f"       and {len(report.apply) - _SHOWN_COMMANDS} more: kubectl fsm rules -A shows which are outdated"
+        )
+    return [*lines, f"Undo: {visible(report.undo)}"] if report.undo and not report.dry_run else lines
+
+
+def _list(values: Sequence[str]) -> str:
+    return f"[{visible(' '.join(values))}]"
+
+
+def _diff(before: Object, after: Object) -> str:
+    """A unified diff of two objects, without what the server itself keeps."""
+    old, new = (fields.as_yaml(json.loads(json.dumps(_own(obj), default=str))).splitlines() for obj in (before, after))
+    return "\n".join(visible(line) for line in difflib.unified_diff(old, new, "before", "after", lineterm=""))
+
+
+def _own(obj: Object) -> Mapping[str, object]:
+    kept = ("resourceVersion", "managedFields", "generation")
+    metadata = {key: value for key, value in fields.mapping(obj, "metadata").items() if key not in kept}
+    return {**{key: value for key, value in obj.items() if key != "status"}, "metadata": metadata}
+
+
+def _version(report: VersionReport) -> str:
+    text = f"Client: {report.client}\n"
+    for mesh in report.meshes or ():
+        shown = visible(mesh.version) or "(version not shown)"
+        text += f"Mesh: {mesh.mesh} {shown} in {visible(mesh.namespace)}, injector {mesh.injector} ({visible(report.origin)})\n"
+    return text

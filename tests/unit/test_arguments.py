@@ -1,0 +1,112 @@
+"""argv -> words, as a table."""
+
+import pytest
+from docopt import docopt
+
+from kubectl_fsm import commands
+from kubectl_fsm.arguments import Arguments, options, order, split_verb
+from kubectl_fsm.commands.options import GLOBAL
+from kubectl_fsm.errors import UsageError
+
+USAGE = f"""Try.
+
+Usage:
+  kubectl fsm try [options] [--] [WORD...]
+
+Options:
+      --yes                        a flag
+  -f, --filename=FILE              a file (repeatable)
+      --dry-run=MODE               client or server [bare: client]
+{GLOBAL}"""
+KNOWN = options(USAGE)
+
+
+@pytest.mark.parametrize(
+    ("argv", "values", "positionals"),
+    [
+        ([], {}, []),
+        (["web"], {}, ["web"]),
+        (["-n", "shop", "web"], {"--namespace": ["shop"]}, ["web"]),
+        (["web", "-n=shop"], {"--namespace": ["shop"]}, ["web"]),
+        (["-nshop"], {"--namespace": ["shop"]}, []),
+        (["--namespace=shop"], {"--namespace": ["shop"]}, []),
+        (["--namespace", "shop"], {"--namespace": ["shop"]}, []),
+        (["-n", "a", "-n", "b"], {"--namespace": ["b"]}, []),
+        (["-o=yaml"], {"--output": ["yaml"]}, []),
+        (["-oyaml"], {"--output": ["yaml"]}, []),
+        (["-A"], {"--all-namespaces": []}, []),
+        (["-Aojson"], {"--all-namespaces": [], "--output": ["json"]}, []),
+        (["--yes=true"], {"--yes": []}, []),
+        (["--yes", "--yes=false"], {}, []),
+        (["-f", "a", "--filename=b"], {"--filename": ["a", "b"]}, []),
+        (["-f", "-"], {"--filename": ["-"]}, []),
+        (["--dry-run"], {"--dry-run": ["client"]}, []),
+        (["--dry-run", "server"], {"--dry-run": ["client"]}, ["server"]),
+        (["--dry-run=server"], {"--dry-run": ["server"]}, []),
+        (["--", "-n", "--yes"], {}, ["-n", "--yes"]),
+        (["-v", "8"], {"--v": ["8"]}, []),
+        (["-v=8"], {"--v": ["8"]}, []),
+        (["--v=8"], {"--v": ["8"]}, []),
+        (["-"], {}, ["-"]),
+    ],
+)
+def test_words_in_order(argv, values, positionals):
+    words = order(argv, KNOWN)
+    assert (words.values, words.positionals) == (values, positionals)
+    parsed = Arguments(docopt(USAGE, ["fsm", "try", *words.canonical()], default_help=False))
+    assert list(parsed.words("WORD")) == positionals
+    for name, given in values.items():
+        assert list(parsed.many(name)) == given if given else parsed.flag(name)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message", "hint"),
+    [
+        (["--namespce=x"], "unknown option --namespce", "did you mean --namespace?"),
+        (["--name=x"], "unknown option --name", ""),
+        (["--output"], "--output needs a value", ""),
+        (["-n"], "-n needs a value", ""),
+        (["-n="], "--namespace needs a value", ""),
+        (["--yes=maybe"], "--yes is true or false, not 'maybe'", ""),
+        (["-x"], "unknown option -x", ""),
+        (["-Ax"], "unknown option -x", ""),
+        (["-f", "a\nb"], "a line break is no part of a value", ""),
+    ],
+)
+def test_bad_words(argv, message, hint):
+    with pytest.raises(UsageError) as caught:
+        order(argv, KNOWN)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("argv", "parts"),
+    [
+        ([], ([], "", ())),
+        (["rules", "web"], ([], "rules", ["web"])),
+        (["-n", "shop", "rules", "web"], (["--namespace=shop"], "rules", ["web"])),
+        (["-n=shop", "-A", "rules"], (["--namespace=shop", "--all-namespaces=true"], "rules", [])),
+        (["--context", "prod", "rules", "-A"], (["--context=prod"], "rules", ["-A"])),
+        (["-Ao", "json", "rules"], (["--all-namespaces=true", "--output=json"], "rules", [])),
+        (["--", "rules", "-A"], ([], "rules", ["-A"])),
+        (["--help"], (["--help=true"], "", ())),
+    ],
+)
+def test_the_verb_and_what_stands_before_it(argv, parts):
+    before, verb, after = split_verb(argv, KNOWN)
+    assert (list(before), verb, list(after)) == (list(parts[0]), parts[1], list(parts[2]))
+
+
+@pytest.mark.parametrize("verb", commands.VERBS)
+def test_every_usage_text_is_its_own_grammar(verb):
+    usage = commands.load(verb).USAGE
+    known = options(usage)
+    for option in set(known.values()):
+        words = order([f"{option.name}=x" if option.takes_value else option.name], known).canonical()
+        parsed = docopt(usage, ["fsm", verb, *words], default_help=False)
+        assert parsed[option.name], option.name
+    for line in usage.partition("Examples:\n")[2].partition("\n\n")[0].splitlines():
+        example = line.split("  ")[1].partition(" > ")[0].removeprefix("kubectl fsm ").split() if line.strip() else []
+        assert example == [] or example[0] == verb
+        order(example[1:], known)
