@@ -34,7 +34,7 @@ clean:
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/run: pyproject.toml
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --editable .
 	touch $@
 

@@ -77,7 +77,7 @@ def command(arguments: Arguments, lists: Sequence[ExclusionList], words: Sequenc
         raise UsageError("--local and -f FILE go together", "-f names the manifests, --local says that they are edited")
     dry_run = arguments.choice("--dry-run", ("client", "server", "none"))
     options = Options(
-        scope=_scope_words(arguments),
+        connection=[f"{name}={arguments.text(name)}" for name in _CONNECTION if arguments.text(name)],
         dry_run="" if dry_run == "none" else dry_run,
         yes=arguments.flag("--yes"),
         force=arguments.flag("--force"),
@@ -112,23 +112,7 @@ def _scope(arguments: Arguments) -> Scope:
     return Scope(Selection(names, namespace, selector=selector), arguments.text("--fsm-namespace"))
 
 
-_SCOPE_OPTIONS = (
-    "--pod",
-    "--workload",
-    "--selector",
-    "--namespace",
-    "--fsm-namespace",
-    "--context",
-    "--cluster",
-    "--kubeconfig",
-    "--user",
-)
-
-
-def _scope_words(arguments: Arguments) -> Sequence[str]:
-    """The words that lead another command to the same object."""
-    words = [f"{name}={value}" for name in _SCOPE_OPTIONS for value in arguments.many(name)]
-    return [*words, "--all"] if arguments.flag("--all") else words
+_CONNECTION = ("--fsm-namespace", "--context", "--cluster", "--user", "--kubeconfig")
 
 
 def _one(cluster: Cluster, selection: Selection) -> Workload:

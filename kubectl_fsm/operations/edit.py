@@ -25,9 +25,9 @@ _UNPROCESSABLE = 422
 
 
 class Options(NamedTuple):
-    """How an edit is carried out. `scope` are the words of the command line that name the scope, for the undo line."""
+    """How an edit is carried out. `connection` are the words of the command line that name the cluster, for the undo."""
 
-    scope: Sequence[str] = ()
+    connection: Sequence[str] = ()
     dry_run: str = ""
     yes: bool = False
     force: bool = False
@@ -195,7 +195,9 @@ class Edit:
             pods=0,
             outdated=0,
             apply=(),
-            undo=undo(self.changes, shown, self.options.scope) if changed and self.cluster.remote else "",
+            undo=undo(self.changes, shown, [*self.place.scope, *self.options.connection])
+            if changed and self.cluster.remote
+            else "",
             consequence="",
             previous=before,
             resource=after,

@@ -30,7 +30,7 @@ def find(cluster: Cluster, control_plane: str = "") -> Sequence[Installation]:
     """
     *versions, injectors = cluster.gather(
         *(partial(cluster.preferred_version, group) for group in _GROUPS),
-        lambda: _in_control_planes(cluster, DEPLOYMENTS, control_plane, _INJECTORS),
+        partial(_injectors, cluster, control_plane),
     )
     found = [
         _installation(cluster, group, config, injectors)
@@ -102,13 +102,25 @@ def _in_control_planes(cluster: Cluster, resource: Resource, namespace: str, sel
         if namespace:
             raise
         usual = sorted({mesh.system_namespace for mesh in MESHES})
-        return [found for place in usual for found in _readable(cluster, resource, place, selector)]
+        listed = [_readable(cluster, resource, place, selector) for place in usual]
+        if all(found is None for found in listed):
+            raise
+        return [obj for found in listed for obj in found or ()]
 
 
-def _readable(cluster: Cluster, resource: Resource, namespace: str, selector: str) -> Sequence[Object]:
+def _readable(cluster: Cluster, resource: Resource, namespace: str, selector: str = "") -> Sequence[Object] | None:
+    """Objects of one namespace; None without the right to list them."""
     try:
         return list(cluster.list(resource, namespace, selector))
-    except (Forbidden, NotFound):
+    except Forbidden:
+        return None
+
+
+def _injectors(cluster: Cluster, control_plane: str) -> Sequence[Object]:
+    """The injectors' Deployments that may be read: without them the version is guessed from what else is there."""
+    try:
+        return _in_control_planes(cluster, DEPLOYMENTS, control_plane, _INJECTORS)
+    except Forbidden:
         return ()
 
 
@@ -162,7 +174,7 @@ def _guess(cluster: Cluster, mesh: Mesh, config: Object) -> tuple[Injector, str]
 
 def _writers_of_a_pod(cluster: Cluster, mesh: Mesh) -> Sequence[Injector]:
     """The generations that may have written the rules of the first pod that has some."""
-    for pod in cluster.list(PODS, selector=mesh.uuid_label):
+    for pod in _readable(cluster, PODS, "", mesh.uuid_label) or ():
         try:
             running = interception.running(pod, mesh)
         except RulesSyntaxError:

@@ -64,6 +64,10 @@ class Place(Protocol):
     def title(self) -> str:
         """What a message calls it: `deploy/web`, `MeshConfig fsm-mesh-config`."""
 
+    @property
+    def scope(self) -> Sequence[str]:
+        """The words of a command line that name it as an edit's scope."""
+
     def held(self, obj: Object, exclusion_list: ExclusionList) -> Sequence[Any]:
         """The list's items as the object holds them."""
 
@@ -90,6 +94,10 @@ class MeshConfigPlace(NamedTuple):
     @property
     def title(self) -> str:
         return f"{self.resource.kind} {self.name}"
+
+    @property
+    def scope(self) -> Sequence[str]:
+        return ()
 
     def held(self, obj: Object, exclusion_list: ExclusionList) -> Sequence[Any]:
         return fields.sequence(obj, *self.path(exclusion_list))
@@ -123,6 +131,11 @@ class AnnotationPlace(NamedTuple):
     @property
     def title(self) -> str:
         return f"{self.resource.label}/{self.name}"
+
+    @property
+    def scope(self) -> Sequence[str]:
+        scope = f"--workload={self.title}" if self.template else f"--pod={self.name}"
+        return scope, "-n", self.namespace
 
     def held(self, obj: Object, exclusion_list: ExclusionList) -> Sequence[Any]:
         found = fields.texts(obj, *self.path(exclusion_list)[:-1]).get(self.path(exclusion_list)[-1], "")

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# The main job without a cluster, on a copy of examples/shop: rules of a workload, an exclusion added, the rules again.
+set -euo pipefail
+
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+cp "$(dirname "$0")"/shop/*.yaml "$copy"
+cd "$copy"
+
+show() {
+  printf '\n$ kubectl fsm %s\n' "$*"
+  kubectl-fsm "$@"
+}
+
+echo "The effective rules of the next pod of deploy/web, from the manifests in examples/shop:"
+show rules deploy/web -n shop -f .
+
+echo
+echo "The web pods are to reach the database on port 5432 without the sidecar, so its port goes on their template:"
+printf '\n$ kubectl fsm exclude-port 5432 --workload=deploy/web -n shop --local -f web.yaml > edited.yaml\n'
+kubectl-fsm exclude-port 5432 --workload=deploy/web -n shop --local -f web.yaml > edited.txt
+diff -u web.yaml edited.txt || true
+mv edited.txt web.yaml
+
+echo
+echo "And the rules again: port 5432 is direct now, and the table says since where:"
+show rules deploy/web -n shop -f .
