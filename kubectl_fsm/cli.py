@@ -64,13 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(words, streams)
         streams.stdout.flush()
     except FsmError as error:
-        if _verbose(words):
-            import traceback  # noqa: PLC0415 - 2 ms to load
-
-            streams.say(traceback.format_exc())
-        streams.say(f"{error.label}{error}")
-        if error.hint:
-            streams.say(error.hint)
+        _say_error(streams, error, words)
         return error.exit_code
     except KeyboardInterrupt:
         streams.say("interrupted")
@@ -78,7 +72,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), streams.stdout.fileno())
         return 1
+    except Exception as error:  # noqa: BLE001 - whatever it is, a user gets a line and not a traceback
+        bug = FsmError(f"this should not happen: {type(error).__name__}: {error}", "it is a bug; -v=8 shows where")
+        _say_error(streams, bug, words)
+        return bug.exit_code
     return code
+
+
+def _say_error(streams: Streams, error: FsmError, argv: Sequence[str]) -> None:
+    """What went wrong, and what to do; with -v=8 where in the program."""
+    if _verbose(argv):
+        import traceback  # noqa: PLC0415 - 2 ms to load
+
+        streams.say(traceback.format_exc())
+    streams.say(f"{error.label}{error}")
+    if error.hint:
+        streams.say(error.hint)
 
 
 def _run(argv: Sequence[str], streams: Streams) -> int:

@@ -1,0 +1,187 @@
+"""Exhaustive tables: every injector with every editing verb, every report with every printer."""
+
+import io
+import typing
+
+import pytest
+import yaml
+
+from kubectl_fsm import cli, commands, generator, reports
+from kubectl_fsm.meshes import (
+    EXCLUDED_RANGES,
+    FSM,
+    INBOUND_PORTS,
+    INCLUDED_RANGES,
+    INJECTORS,
+    INTERFACES,
+    OSM,
+    OSM_EDGE,
+    OUTBOUND_PORTS,
+)
+from kubectl_fsm.output import structured, table
+
+RELEASES = {
+    "osm-0.11": (OSM, "v0.11.1"),
+    "osm-1.0": (OSM, "v1.0.0"),
+    "osm-1.1": (OSM, "v1.1.1"),
+    "osm-edge-1.1": (OSM_EDGE, "1.1.2"),
+    "osm-1.2": (OSM, "v1.2.4"),
+    "osm-edge-1.3": (OSM_EDGE, "1.3.9"),
+    "fsm-1.2": (FSM, "1.4.16"),
+    "fsm-1.5": (FSM, "1.4.17"),
+}
+VERBS = {
+    "exclude-port": (OUTBOUND_PORTS, ["exclude-port", "6379"], "--dports 6379 "),
+    "exclude-port --inbound": (INBOUND_PORTS, ["exclude-port", "9090", "--inbound"], "--dports 9090 "),
+    "exclude-ip": (EXCLUDED_RANGES, ["exclude-ip", "10.1.2.3"], "-d 10.1.2.3/32 -j RETURN"),
+    "include-ip": (INCLUDED_RANGES, ["include-ip", "10.0.0.0/8"], "-d 10.0.0.0/8 -j "),
+    "exclude-interface": (INTERFACES, ["exclude-interface", "net1"], "-o net1 -j RETURN"),
+}
+
+
+def files(injector):
+    """A mesh of that release with one Deployment, as YAML documents."""
+    mesh, version = RELEASES[injector]
+    generation = INJECTORS[injector]
+    mode = {"interceptionMode": generation.mode} if generation.mode else {}
+    image = {
+        "osm": "openservicemesh/osm-injector",
+        "osm-edge": "flomesh/osm-edge-injector",
+        "fsm": "flomesh/fsm-injector",
+    }
+    template = {
+        "metadata": {"labels": {"app": "x"}},
+        "spec": {"containers": [{"name": "x", "image": image[mesh.name]}]},
+    }
+    control_plane = {"name": mesh.injector_app, "namespace": mesh.system_namespace}
+    labels = {"app": mesh.injector_app, "meshName": "main", "app.kubernetes.io/version": version}
+    return [
+        {
+            "apiVersion": f"{mesh.group}/v1alpha2",
+            "kind": "MeshConfig",
+            "metadata": {"name": mesh.meshconfig, "namespace": mesh.system_namespace},
+            "spec": {"traffic": {found.field: [] for found in generation.lists} | mode},
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {**control_plane, "labels": labels},
+            "spec": {"template": template},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": "shop",
+                "labels": {mesh.monitored_label: "main"},
+                "annotations": {f"{mesh.prefix}sidecar-injection": "enabled"},
+            },
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"template": template},
+        },
+    ]
+
+
+def edited(monkeypatch, capsys, injector, *argv):
+    text = yaml.safe_dump_all(files(injector))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    code = cli.main([*argv, "--local", "--yes", "-f", "-"])
+    out, err = capsys.readouterr()
+    return code, list(yaml.safe_load_all(out)) if code == 0 else [], err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("injector", INJECTORS)
+def test_a_global_edit_reaches_the_script(monkeypatch, capsys, injector, verb):
+    exclusion_list, argv, rule = VERBS[verb]
+    code, documents, err = edited(monkeypatch, capsys, injector, *argv)
+    if exclusion_list not in INJECTORS[injector].lists:
+        assert code == 1
+        assert f"(injector {injector}) reads no {exclusion_list.name} list from the MeshConfig" in err
+        return
+    assert code == 0, err
+    assert rule in generator.render(injector, {}, documents[0]["spec"])
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("injector", INJECTORS)
+def test_a_pod_scoped_edit_reaches_the_script(monkeypatch, capsys, injector, verb):
+    exclusion_list, argv, rule = VERBS[verb]
+    code, documents, err = edited(monkeypatch, capsys, injector, *argv, "--workload=deploy/web", "-n", "shop")
+    if exclusion_list is INTERFACES:
+        assert (code, "whole mesh only" in err) == (2, True)
+        return
+    if exclusion_list not in INJECTORS[injector].pod_lists:
+        assert code == 1
+        assert f"reads no {exclusion_list.name} list from pod annotations" in err
+        return
+    assert code == 0, err
+    annotations = documents[3]["spec"]["template"]["metadata"]["annotations"]
+    assert rule in generator.render(injector, annotations, documents[0]["spec"])
+
+
+EMPTY = {"metadata": {"name": "x"}}
+REPORTS = [
+    reports.RulesReport(
+        [
+            reports.PodRules(
+                *("web-1", "shop", "deploy/web", "fsm", "1.5.1", "fsm-system", "fsm-1.5", "outdated", "why", "ready"),
+                replicas=2,
+                exclusions=[reports.EntryState("outbound-port", "80", ["MeshConfig"], "pending")],
+                settings=[reports.SettingState("local-proxy-mode PodIP", running=True, configured=False)],
+                rules=[reports.RuleLine("OUTBOUND", "OUTPUT", "-p tcp", "all", "direct", "because", [], decides=True)],
+                notes=["a note"],
+                script="script\n",
+                next_script="",
+            )
+        ],
+        "context x",
+    ),
+    reports.ExclusionsReport(
+        [reports.ConfiguredObject("global", "MeshConfig/x", "ns", [reports.Configured("outbound-port", "80")], {})],
+        "context x",
+    ),
+    reports.EditReport(
+        *("meshconfigs/x", "ns", "context x", "fsm", "edited", "", [reports.ListChange("outbound-port", [], ["80"])]),
+        pods=1,
+        outdated=1,
+        apply=["kubectl rollout restart"],
+        undo="kubectl fsm",
+        consequence="every new pod",
+        previous=EMPTY,
+        resource=EMPTY,
+        diff=True,
+    ),
+    reports.VersionReport("1.0.0", "context x", [reports.MeshVersion("fsm", "1.5.1", "fsm-system", "fsm-1.5")]),
+]
+PRINTERS = {
+    "table": lambda report: table.as_table(report, table.Style()),
+    "wide": lambda report: table.as_table(report, table.Style(wide=True, colour=True)),
+    "json": structured.as_json,
+    "yaml": structured.as_yaml,
+    "name": structured.as_names,
+}
+SHOWN = {"RulesReport": "web-1", "ExclusionsReport": "MeshConfig/x", "EditReport": "x", "VersionReport": "fsm"}
+
+
+def test_no_report_and_no_format_is_forgotten():
+    assert {type(report) for report in REPORTS} == set(typing.get_args(reports.Report))
+    formats = {name for verb in commands.VERBS for name in commands.load(verb).FORMATS}
+    assert formats - {"iptables"} == set(PRINTERS) - {"table"}
+
+
+@pytest.mark.parametrize("printer", PRINTERS)
+@pytest.mark.parametrize("report", REPORTS, ids=lambda report: type(report).__name__)
+def test_every_report_has_every_form(report, printer):
+    text = PRINTERS[printer](report)
+    assert SHOWN[type(report).__name__] in text
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+    if printer in ("json", "yaml"):
+        assert isinstance(yaml.safe_load(text), dict)
+    if printer == "wide" and isinstance(report, reports.RulesReport):
+        assert "\x1b[33moutdated\x1b[0m" in text or "\x1b[33mOUTDATED\x1b[0m" in text
