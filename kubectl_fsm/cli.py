@@ -1,5 +1,6 @@
 """From argv to an exit code: find the verb, build what it needs, run it, print what it says."""
 
+import io
 import os
 import re
 import sys
@@ -43,6 +44,14 @@ class Streams(NamedTuple):
     stdout: TextIO
     stderr: TextIO
 
+    @staticmethod
+    def standard() -> "Streams":
+        """The process's own; what their encoding lacks is written as an escape, and a closed stdin is an empty one."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        return Streams(sys.stdin or io.StringIO(), sys.stdout, sys.stderr)
+
     def data(self, text: str) -> None:
         """Write what a printer made; it is safe already."""
         self.stdout.write(text)
@@ -58,7 +67,7 @@ class Streams(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The program. Returns the exit code; nothing is raised."""
-    streams = Streams(sys.stdin, sys.stdout, sys.stderr)
+    streams = Streams.standard()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _run(words, streams)
