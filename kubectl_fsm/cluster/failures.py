@@ -148,10 +148,10 @@ def no_kind(text: str) -> NotFound:
 
 
 def status_object(body: bytes) -> Object:
-    """The answer's `Status` object; empty where it is something else."""
+    """The answer's `Status` object, or what a gateway sends in its likeness; empty where it is something else."""
     try:
         status: Any = json.loads(body)
-        if not isinstance(status, Mapping) or status.get("kind") != "Status":
+        if not isinstance(status, Mapping):
             return {}
         for path in (("reason",), ("message",), ("metadata", "continue")):
             fields.text(status, *path)
@@ -162,11 +162,10 @@ def status_object(body: bytes) -> Object:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The exception and all that it wraps, innermost last; libraries wrap in arguments as well as in `__cause__`."""
+    """The exception and all that it was raised from, innermost last."""
     while error:
         yield error
-        wrapped = [argument for argument in error.args if isinstance(argument, BaseException)]
-        error = wrapped[0] if wrapped else error.__cause__ or error.__context__
+        error = error.__cause__ or error.__context__
 
 
 def _causes(status: Object) -> Mapping[str, str]:

@@ -30,9 +30,8 @@ def client_context(
     else:
         context.load_default_certs()
     if certificate:
-        context.load_cert_chain(
-            certificate, key, password=""
-        )  # without a password OpenSSL would ask the terminal for one
+        # Without a password OpenSSL would ask the terminal for one.
+        context.load_cert_chain(certificate, key, password="")
     return context
 
 

@@ -96,6 +96,12 @@ def patch(cluster):
             "mend spec.a, spec.b: kubectl edit meshconfigs.config.flomesh.io fsm-mesh-config -n fsm-system",
         ),
         (
+            Answer({"type": "error", "message": "must authenticate"}, 401),
+            ApiError,
+            "Error from server (Unauthorized): must authenticate",
+            'log in again as user "ann" of context "test", or choose other credentials with --context or --user',
+        ),
+        (
             status(400, "BadRequest", "no"),
             ApiError,
             "Error from server (BadRequest): no",
@@ -167,7 +173,7 @@ def test_the_right_that_is_missing(server, tmp_path, *, ask, options, message, h
         (Answer(b"", 302, {"Location": "https://login.example/"}), "a redirect to https://login.example/"),
         (Answer(b"[]"), "200 with application/json"),
         (Answer(b"\xff\xfe\xfd"), "200 with application/json"),
-        (Answer(b"{}", 304), "304 with application/json"),
+        (Answer(b"{}", 300), "300 with application/json"),
     ],
 )
 def test_answers_of_something_else(server, tmp_path, answer, what):
@@ -253,5 +259,6 @@ def test_an_interrupt_does_not_wait_for_calls_under_way(server, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         cluster.gather(*[lambda: cluster.get(NAMESPACES, "a")] * 2)
     assert time.monotonic() - started < 3
+    assert all(thread.daemon for thread in threading.enumerate() if thread not in (threading.main_thread(), control_c))
     done.set()
     control_c.join()

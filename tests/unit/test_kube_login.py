@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import ssl
+import subprocess
 import sys
 import tempfile
 from base64 import urlsafe_b64encode
@@ -167,17 +168,30 @@ class TestPlugin:
             ({"token": "abc"}, "print('noise')", "failed to decode"),
             ({"token": "abc"}, "print(1); sys.exit()", "not iterable"),
             ({"token": "abc"}, "print('{}'); sys.exit()", "missing key"),
-            ({"token": "abc", "expirationTimestamp": "soon"}, "", "soon"),
         ],
     )
     def test_a_failure_is_never_an_anonymous_request(self, plain, tmp_path, capfd, caplog, *, status, code, problem):
         user = plugin(tmp_path, status, code, installHint="see\nexample.com")
-        with pytest.raises(CredentialError, match=problem) as error:
+        with pytest.raises(CredentialError, match=f"^credential plugin .*{problem}") as error:
             get(tmp_path, plain.url, user)
         assert 'user "ann" of context "test"' in error.value.message
         assert "\n" not in error.value.message
         assert plain.requests == []
         assert (caplog.messages, capfd.readouterr()) == ([], ("", ""))
+
+    def test_an_expiry_that_is_no_time(self, plain, tmp_path):
+        with pytest.raises(CredentialError, match="soon"):
+            get(tmp_path, plain.url, plugin(tmp_path, {"token": "abc", "expirationTimestamp": "soon"}))
+
+    def test_an_expired_token_is_renewed_once_for_all_calls(self, plain, tmp_path):
+        """The first run's token has expired, the second's has not: `runs` has grown by then."""
+        user = plugin(tmp_path, {"token": "abc", "expirationTimestamp": "YEAR-01-01T00:00:00Z"})
+        program = tmp_path / "plugin.py"
+        year = f"'2020' if os.path.getsize({str(tmp_path / 'runs')!r}) == 1 else '2999'"
+        program.write_text(program.read_text().rstrip().removesuffix(")") + f".replace('YEAR', {year}))")
+        cluster = kube.connect(ConnectionOptions(kubeconfig=kubeconfig(tmp_path, plain.url, user)))
+        cluster.gather(*[lambda: cluster.get(PODS, "web", "a")] * 4)
+        assert len((tmp_path / "runs").read_text()) == 2
 
     @pytest.mark.parametrize(
         ("more", "hint"), [({}, "run kubectl-login"), ({"installHint": "see\nx.org"}, "see x.org")]
@@ -269,6 +283,18 @@ class TestCertificates:
                 get(tmp_path, server.url, pair(old), ca_data)
         assert 'user "ann" of context "test" expired on 2024-02-03 04:05 UTC' in error.value.hint
 
+    def test_expired_and_hung_up_on(self, authority, ca_data, tmp_path):
+        old = authority.issue_cert("ann@example.com", not_after=datetime(2024, 2, 3, tzinfo=timezone.utc))
+
+        def hang_up(_request):
+            raise ConnectionError
+
+        with serving(authority) as server:
+            server.answer(PATH, hang_up)
+            with pytest.raises(Unreachable, match="closed the connection") as error:
+                get(tmp_path, server.url, pair(old), ca_data)
+        assert "expired on 2024-02-03" in error.value.hint
+
     def test_expired_and_refused_by_the_api_server(self, authority, ca_data, tmp_path):
         end = datetime(2061, 2, 3, tzinfo=timezone.utc)
         until_2061 = authority.issue_cert("ann@example.com", not_after=end)
@@ -302,15 +328,30 @@ class TestCertificates:
         with pytest.raises(CredentialError, match=problem):
             get(tmp_path, "https://127.0.0.1:1", pair(certificate) | change, ca_data)
 
-    def test_an_encrypted_key_does_not_ask_for_its_password(self, certificate, ca_data, tmp_path):
+    def test_an_encrypted_key_does_not_ask_for_its_password(self, certificate, tmp_path):
+        """In a session of its own, where OpenSSL finds no terminal, it would ask on the standard streams."""
         key = serialization.load_pem_private_key(certificate.private_key_pem.bytes(), None).private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.BestAvailableEncryption(b"password"),
         )
-        user = pair(certificate) | {"client-key-data": base64_text(key)}
-        with pytest.raises(CredentialError, match='credentials of user "ann"'):
-            get(tmp_path, "https://127.0.0.1:1", user, ca_data)
+        path = kubeconfig(tmp_path, "https://127.0.0.1:1", pair(certificate) | {"client-key-data": base64_text(key)})
+        code = (
+            "from kubectl_fsm.cluster import kube\n"
+            f"try: kube.connect(kube.ConnectionOptions(kubeconfig={path!r}))\n"
+            "except kube.CredentialError as error: print(error)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            input="password\n",
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+            start_new_session=True,
+        )
+        assert done.stdout.startswith('the credentials of user "ann" of context "test" cannot be used')
+        assert done.stderr == ""
 
 
 class TestProxy:

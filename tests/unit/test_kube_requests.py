@@ -179,11 +179,13 @@ class TestPatience:
             (404, {"Retry-After": "0"}, 1),
         ],
     )
-    def test_patience_ends(self, server, cluster, code, headers, requests):
+    def test_patience_ends(self, server, cluster, monkeypatch, *, code, headers, requests):
+        waited = []
+        monkeypatch.setattr(time, "sleep", waited.append)
         server.answer(self.PATH, Answer({}, code, headers))
         with pytest.raises(ApiError) as error:
             cluster.get(PODS, "web", "a")
-        assert (error.value.status, len(server.requests)) == (code, requests)
+        assert (error.value.status, len(server.requests), len(waited)) == (code, requests, requests - 1)
 
 
 class TestHeaders:
@@ -346,6 +348,7 @@ class TestDiscovery:
             ("rollout.v1alpha1.argoproj.io", ROLLOUTS),
             ("project", PROJECTS),
             ("rc", RC),
+            ("rc.v1", RC),
         ],
     )
     def test_names_of_other_kinds(self, server, cluster, text, resource):
