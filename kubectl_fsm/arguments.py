@@ -113,6 +113,10 @@ class Arguments:
         value = self.text(name)
         return tuple(value.split(_SEPARATOR)) if value else ()
 
+    def again(self, *names: str) -> Sequence[str]:
+        """The options that are given, as words for another command line."""
+        return [f"{name}={value}" for name in names for value in self.many(name)]
+
     def words(self, name: str) -> tuple[str, ...]:
         """A positional argument that may stand several times."""
         return tuple(self._parsed.get(name) or ())

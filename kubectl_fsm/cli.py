@@ -16,7 +16,7 @@ from kubectl_fsm.cluster.interface import Cluster, Connect
 from kubectl_fsm.commands.options import GLOBAL
 from kubectl_fsm.errors import Declined, FsmError, UsageError
 from kubectl_fsm.output.visible import visible_text
-from kubectl_fsm.reports import EditReport, Event, Question, Report, RulesReport, Warned
+from kubectl_fsm.reports import EditReport, Event, ExclusionsReport, Failed, Question, Report, RulesReport, Warned
 
 _TRACEBACK_LEVEL = 8
 _OUTDATED = 3
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say_error(streams, error, words)
         return error.exit_code
     except KeyboardInterrupt:
-        streams.say("interrupted")
+        streams.say("\ninterrupted")
         return _INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), streams.stdout.fileno())
@@ -119,8 +119,14 @@ def _run(argv: Sequence[str], streams: Streams) -> int:
     command = module.parse(arguments)
     log = streams.say if _level(arguments.text("--v")) >= _TRACEBACK_LEVEL else None
     connect = cache(partial(_cluster, arguments, streams, log))
-    report = _drive(command.run(connect), arguments, streams)
+    report, failures = _drive(command.run(connect), arguments, streams)
+    if connect.cache_info().currsize:
+        for warning in connect().warnings:
+            streams.say(f"Warning: {warning}")
     _print(report, connect, arguments, streams)
+    for failure in failures:
+        _say_error(streams, failure, argv)
+        return failure.exit_code
     return _OUTDATED if isinstance(report, RulesReport) and report.exit_code and report.outdated else 0
 
 
@@ -155,20 +161,23 @@ def _cluster(arguments: Arguments, streams: Streams, log: Callable[[str], None] 
     )
 
 
-def _drive(work: Generator[Event, bool, Report], arguments: Arguments, streams: Streams) -> Report:
-    """Run a command: say what it yields, answer what it asks."""
-    answer = False
+def _drive(
+    work: Generator[Event, bool, Report], arguments: Arguments, streams: Streams
+) -> tuple[Report, Sequence[FsmError]]:
+    """Run a command: say what it yields, answer what it asks; its report and what failed beside it."""
+    answer, failures = False, []
     try:
         event = next(work)
         while True:
             if isinstance(event, Question):
                 answer = _ask(event.text, arguments, streams)
+            elif isinstance(event, Failed):
+                failures.append(event.error)
             else:
                 streams.say(f"warning: {event.text}" if isinstance(event, Warned) else event.text)
             event = work.send(answer)
     except StopIteration as end:
-        report: Report = end.value
-        return report
+        return end.value, failures
 
 
 def _ask(text: str, arguments: Arguments, streams: Streams) -> bool:
@@ -178,7 +187,10 @@ def _ask(text: str, arguments: Arguments, streams: Streams) -> bool:
         raise Declined("this needs a yes, and nobody can be asked here; nothing was written", "repeat it with --yes")
     streams.stderr.write("Go on? [y/N] ")
     streams.stderr.flush()
-    return streams.stdin.readline().strip().lower() in ("y", "yes")
+    answer = streams.stdin.readline()
+    if not answer.endswith("\n"):
+        streams.say("")
+    return answer.strip().lower() in ("y", "yes")
 
 
 def _print(report: Report, connect: Connect, arguments: Arguments, streams: Streams) -> None:
@@ -193,6 +205,8 @@ def _print(report: Report, connect: Connect, arguments: Arguments, streams: Stre
         )
     elif output == "iptables" and isinstance(report, RulesReport):
         streams.raw(table.as_iptables(report))
+    elif isinstance(report, ExclusionsReport) and report.export:
+        streams.raw(report.export)
     elif isinstance(report, EditReport) and arguments.flag("--local"):
         streams.say(table.as_table(report, style).rstrip("\n"))
         streams.raw(_edited_text(connect(), report))

@@ -27,7 +27,9 @@ _IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
 _MASK = re.compile(r"[0-9]+", re.ASCII)
 _MASK_LIMIT = 0xFFFFFF
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
-_INTERFACE = re.compile(r"[A-Za-z0-9_.@:-]+\+?")
+_INTERFACE = re.compile(r"(?!-|\.\.?\+?$)[A-Za-z0-9_.@-]+\+?")
+"""Linux refuses `.`, `..` and names with `/`, `:` or white space; a shell and iptables would read more than a name
+from a leading dash or from any other sign."""
 _IPV4_BITS = 32
 _IPV6_BITS = 128
 _MAX_OCTET = 255
@@ -54,11 +56,16 @@ def is_cidr(text: str) -> bool:
     address, slash, mask = text.partition("/")
     if not slash or not _MASK.fullmatch(mask):
         return False
-    digits = mask.lstrip("0") or "0"
-    length = int(digits) if len(digits) < len(str(_MASK_LIMIT)) else _MASK_LIMIT
+    length = _length(mask)
     if is_ipv4(address):
         return length <= _IPV4_BITS
     return ":" in address and length <= _IPV6_BITS and _is_ipv6(address)
+
+
+def _length(mask: str) -> int:
+    """A prefix length as Go reads it, leading zeros and all; beyond its limit it only counts as too long."""
+    digits = mask.lstrip("0") or "0"
+    return int(digits) if len(digits) < len(str(_MASK_LIMIT)) else _MASK_LIMIT
 
 
 def is_ipv4(text: str) -> bool:
@@ -83,7 +90,7 @@ def network(text: str) -> str:
     address, slash, mask = text.partition("/")
     if not slash or not is_ipv4(address) or not is_cidr(text):
         return text
-    length = int(mask)
+    length = _length(mask)
     first, second, third, fourth = (int(octet) for octet in address.split("."))
     number = (first << 24 | second << 16 | third << 8 | fourth) >> (_IPV4_BITS - length) << (_IPV4_BITS - length)
     return f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}/{length}"
@@ -126,6 +133,17 @@ class Effective(NamedTuple):
         return {entry.key for entry in self.entries}
 
 
+class Problem(NamedTuple):
+    """Something in an effective list that iptables or the injector refuses, so that the pod never starts.
+
+    `size` grows as the problem gets worse; two problems with the same `key` are the same problem.
+    """
+
+    key: tuple[str, str]
+    text: str
+    size: int = 1
+
+
 def effective(
     injector: Injector,
     annotations: Mapping[str, str],
@@ -150,6 +168,23 @@ def effective(
     return Effective(tuple(entries), settings(injector, spec))
 
 
+def judged(injector: Injector, annotations: Mapping[str, str], spec: Object) -> tuple[Effective, Sequence[Problem]]:
+    """The union with every problem there is; what cannot be read is left out of the union and is a problem."""
+    kept, found = dict(annotations), []
+    for exclusion_list in injector.pod_lists:
+        key = injector.annotation(exclusion_list)
+        if bad := bad_items(exclusion_list, kept[key]) if key in kept else ():
+            holds = f"annotation {key} holds {bad[0]!r}"
+            does = "ignores the whole list" if injector.drops_bad_lists else "refuses the pod"
+            found.append(Problem((key, "unreadable"), f"the injector {does}: {holds}"))
+            del kept[key]
+    wrong = {known.field: text for known in injector.lists if (text := _misfit(known, spec))}
+    found += [Problem((field, "unreadable"), text) for field, text in wrong.items()]
+    traffic = {field: value for field, value in fields.mapping(spec, "traffic").items() if field not in wrong}
+    wanted = effective(injector, kept, {**spec, "traffic": traffic})
+    return wanted, [*found, *problems(wanted)]
+
+
 def settings(injector: Injector, spec: Object) -> Settings:
     """The settings of a MeshConfig's `spec` as far as the injector knows them."""
     return Settings(
@@ -163,33 +198,46 @@ def pod_values(injector: Injector, exclusion_list: ExclusionList, annotations: M
     key = injector.annotation(exclusion_list)
     if exclusion_list not in injector.pod_lists or key not in annotations:
         return ()
-    values = []
-    for part in annotations[key].split(","):
-        item = trim(part)
-        if exclusion_list.item is Item.PORT:
-            port = atoi(item)
-            values.append(str(port))
-            wrong = "port value" if port is None or port <= 0 else ""
-        else:
-            values.append(item)
-            wrong = "" if is_cidr(item) else "IP range"
-        if wrong and injector.drops_bad_lists:
+    if bad := bad_items(exclusion_list, annotations[key]):
+        if injector.drops_bad_lists:
             return ()
-        if wrong:
-            raise InvalidExclusion(f"Invalid {wrong} '{item}' specified for annotation '{key}'")
-    return values
+        what = "port value" if exclusion_list.item is Item.PORT else "IP range"
+        raise InvalidExclusion(f"Invalid {what} '{bad[0]}' specified for annotation '{key}'")
+    values = items(annotations[key])
+    return [str(atoi(value)) for value in values] if exclusion_list.item is Item.PORT else values
+
+
+def items(annotation: str) -> Sequence[str]:
+    """The items of an annotation as the injectors split it; at least one, which may be empty."""
+    return [trim(part) for part in annotation.split(",")]
+
+
+def bad_items(exclusion_list: ExclusionList, annotation: str) -> Sequence[str]:
+    """The items that the injectors cannot read."""
+    if exclusion_list.item is Item.PORT:
+        return [item for item in items(annotation) if (atoi(item) or 0) <= 0]
+    return [item for item in items(annotation) if not is_cidr(item)]
 
 
 def global_values(exclusion_list: ExclusionList, spec: Object) -> Sequence[str]:
     """The values of a MeshConfig's list as text. Raises `InvalidObject` for what no API server stores."""
+    if wrong := _misfit(exclusion_list, spec):
+        raise InvalidObject(wrong)
+    return [str(value) for value in raw_values(exclusion_list, spec)]
+
+
+def _misfit(exclusion_list: ExclusionList, spec: Object) -> str:
+    """What in a MeshConfig's list no API server stores; empty where there is nothing."""
     wanted = int if exclusion_list.item is Item.PORT else str
-    values = raw_values(exclusion_list, spec)
+    try:
+        values = raw_values(exclusion_list, spec)
+    except InvalidObject as error:
+        return error.message
     for index, value in enumerate(values):
         if not isinstance(value, wanted) or isinstance(value, bool):
-            raise InvalidObject(
-                f"MeshConfig: spec.traffic.{exclusion_list.field}[{index}] is {value!r}, not a {exclusion_list.item.value}"
-            )
-    return [str(value) for value in values]
+            place = f"MeshConfig: spec.traffic.{exclusion_list.field}[{index}]"
+            return f"{place} is {value!r}, not a {exclusion_list.item.value}"
+    return ""
 
 
 def raw_values(exclusion_list: ExclusionList, spec: Object) -> Sequence[object]:
@@ -206,17 +254,6 @@ def _merge(entries: Iterable[Entry]) -> Sequence[Entry]:
         sources = (*first.sources, *(s for s in entry.sources if s not in first.sources)) if first else entry.sources
         merged[key] = Entry(entry.list, entry.value, sources)
     return list(merged.values())
-
-
-class Problem(NamedTuple):
-    """Something in an effective list that iptables refuses, so that the pod never starts.
-
-    `size` grows as the problem gets worse; two problems with the same `key` are the same problem.
-    """
-
-    key: tuple[str, str]
-    text: str
-    size: int = 1
 
 
 def problems(wanted: Effective) -> Sequence[Problem]:
@@ -243,33 +280,55 @@ def value_problem(exclusion_list: ExclusionList, value: str) -> str:
         port = atoi(value)
         good = port is not None and 0 < port <= MAX_PORT
         return "" if good else f"{value!r} is not a port from 1 to {MAX_PORT}"
-    if exclusion_list.item is Item.RANGE:
-        if is_cidr(value) and ":" in value:
-            return f"{value!r} is IPv6; the rules are IPv4's, and IPv6 is not touched by the mesh at all"
-        return "" if is_cidr(value) else f"{value!r} is not an IPv4 range such as 10.0.0.0/8"
+    return _range_problem(value) if exclusion_list.item is Item.RANGE else _interface_problem(value)
+
+
+def _range_problem(value: str) -> str:
+    if not is_cidr(value):
+        return f"{value!r} is not an IPv4 range such as 10.0.0.0/8"
+    if ":" in value:
+        return f"{value!r} is IPv6; the rules are IPv4's, and IPv6 is not touched by the mesh at all"
+    mask = value.partition("/")[2]
+    return "" if mask == str(_length(mask)) else f"{value!r} has a prefix length that iptables reads as octal"
+
+
+def _interface_problem(value: str) -> str:
     if not _INTERFACE.fullmatch(value):
         return f"{value!r} is not the name of a network interface"
-    if len(value) > MAX_INTERFACE_NAME:
-        return f"{value!r} is longer than the {MAX_INTERFACE_NAME} characters that an interface name may have"
-    return ""
+    long = len(value) > MAX_INTERFACE_NAME
+    return f"{value!r} is longer than the {MAX_INTERFACE_NAME} characters of an interface's name" if long else ""
 
 
 def parse_ports(words: Iterable[str]) -> Sequence[str]:
     """Ports as people write them: `6379`, `8000-8003`, commas or spaces between. Raises `UsageError`."""
     ports: dict[str, None] = {}
-    for word in re.split(r"[\s,]+", " ".join(words)):
-        if not word:
-            continue
-        found = _PORTS.fullmatch(word)
-        low, high = (int(part) for part in (found[1], found[2] or found[1])) if found else (0, 0)
-        if not 0 < low <= high <= MAX_PORT:
+    for word in split(words):
+        span = _span(word)
+        if not 0 < span.start < span.stop <= MAX_PORT + 1:
             raise UsageError(f"{word!r} is not a port from 1 to {MAX_PORT}, nor a span of ports such as 8000-8003")
-        if high - low >= MAX_PORTS:
-            raise UsageError(f"{word!r} is {high - low + 1} ports, and iptables takes {MAX_PORTS} in one match")
-        ports |= dict.fromkeys(str(port) for port in range(low, high + 1))
-    if not ports:
-        raise UsageError("no port given", "for example: kubectl fsm exclude-port 6379")
+        if len(span) > MAX_PORTS:
+            raise UsageError(f"{word!r} is {len(span)} ports, and iptables takes {MAX_PORTS} in one match")
+        ports |= dict.fromkeys(str(port) for port in span)
     return list(ports)
+
+
+def port_names(words: Iterable[str]) -> Sequence[str]:
+    """Ports to be taken out of a list: as `parse_ports`, but also whatever else somebody may have put there."""
+    return [str(port) for word in split(words) for port in (_span(word) or [word])]
+
+
+def split(words: Iterable[str]) -> Sequence[str]:
+    """Values with commas or white space between. Raises `UsageError` where there is none: an unset variable, maybe."""
+    found = [part for word in words for part in re.split(r"[\s,]+", word) if part]
+    if not found:
+        raise UsageError("the values given are empty", "name at least one")
+    return found
+
+
+def _span(word: str) -> range:
+    """`8000-8003` or one port as a range of numbers; empty for anything else."""
+    found = _PORTS.fullmatch(word)
+    return range(int(found[1]), int(found[2] or found[1]) + 1) if found else range(0)
 
 
 def parse_range(word: str) -> str:
@@ -287,6 +346,13 @@ def parse_interface(word: str) -> str:
     return word
 
 
-def wider_than(value: str, length: int) -> bool:
-    """Whether a range has a shorter prefix than `length` bits."""
-    return is_cidr(value) and int(value.partition("/")[2]) < length
+def address_share(value: str) -> float:
+    """How much of all IPv4 addresses a range is, from 0 to 1; 0 for what is no IPv4 range."""
+    return 2.0 ** -_length(value.partition("/")[2]) if is_cidr(value) and ":" not in value else 0.0
+
+
+def covers(outer: str, inner: str) -> bool:
+    """Whether one IPv4 range holds all of another."""
+    length = outer.partition("/")[2]
+    wider = address_share(outer) >= address_share(inner) > 0
+    return wider and network(f"{inner.partition('/')[0]}/{length}") == network(outer)

@@ -27,7 +27,7 @@ from kubectl_fsm.meshes import (
 from kubectl_fsm.netfilter.model import Append, Insert, Jump, Redirect, Rule, Ruleset, apply
 from kubectl_fsm.netfilter.script import read, write
 
-_YES = ("enabled", "yes", "true")
+YES = ("enabled", "yes", "true")
 _NO = ("disabled", "no", "false")
 _UNMESHED = ("kube-system", "kube-public")
 _ROLE = re.compile(r"(?i)(?:(?:fsm|osm)_)?PROXY_(INBOUND|IN_REDIRECT|OUTBOUND|OUTPUT|OUT_REDIRECT|REDIRECT)")
@@ -84,7 +84,7 @@ def _verdicts(pod: Object, namespace: Object | None, installation: Installation)
             yield said
     decided = asked or wanted or Injection(False, f"neither the pod nor its namespace is annotated {key}: enabled")
     metrics = annotations.get(mesh.prefix + "metrics", "enabled")
-    if decided.injected and metrics.lower() not in (*_YES, *_NO):
+    if decided.injected and metrics.lower() not in (*YES, *_NO):
         yield Injection(
             False, f"the namespace's annotation {mesh.prefix}metrics is {metrics!r}: pods are refused", True
         )
@@ -112,7 +112,7 @@ def _switch(annotations: Mapping[str, str], key: str, where: str) -> Injection |
     if key not in annotations:
         return None
     value = annotations[key]
-    if value.lower() in _YES:
+    if value.lower() in YES:
         return Injection(True)
     if value.lower() in _NO:
         return Injection(False, f"the {where} is annotated {key}: {value}")
@@ -158,7 +158,10 @@ def _spelled(text: str) -> str:
 
 
 def _whys(injector: Injector, wanted: Effective) -> Mapping[tuple[str, str], Line]:
-    return {(line.chain, line.rule): line for line in generator.lines(injector, wanted)}
+    lines: dict[tuple[str, str], Line] = {}
+    for line in generator.lines(injector, wanted):
+        lines.setdefault((line.chain, line.rule), line)
+    return lines
 
 
 def _entries(ruleset: Ruleset) -> tuple[Sequence[Entry], Settings]:

@@ -86,7 +86,6 @@ class Injector(NamedTuple):
 
     `restore`: one `iptables-restore` here-document, else `iptables` commands joined by `&&`.
     `inserts`: outbound exclusions are written with `-I` behind everything else, else appended in their place.
-    `mode`: the value of `spec.traffic.interceptionMode` that adds the init container; None where there is no mode.
     `drops_bad_lists`: a bad item drops its annotation's whole list instead of refusing the pod.
     """
 
@@ -102,7 +101,6 @@ class Injector(NamedTuple):
     health_check: bool = True
     pod_ip: bool = False
     dns_proxy: bool = False
-    mode: str | None = None
 
     def annotation(self, exclusion_list: ExclusionList) -> str:
         """The whole key of the list's pod annotation."""
@@ -152,7 +150,6 @@ OSM_EDGE_1_3 = Injector(
     banner="OSM",
     pod_ip=True,
     dns_proxy=True,
-    mode="iptables",
 )
 FSM_1_2 = Injector(
     "fsm-1.2",
@@ -163,9 +160,8 @@ FSM_1_2 = Injector(
     banner="FSM",
     pod_ip=True,
     dns_proxy=True,
-    mode="iptables",
 )
-FSM_1_5 = Injector("fsm-1.5", _FSM_PREFIX, _FSM_CHAINS, LISTS, _POD_LISTS, banner="FSM", pod_ip=True, mode="PodLevel")
+FSM_1_5 = Injector("fsm-1.5", _FSM_PREFIX, _FSM_CHAINS, LISTS, _POD_LISTS, banner="FSM", pod_ip=True)
 
 INJECTORS: Mapping[str, Injector] = {
     injector.name: injector
@@ -173,11 +169,22 @@ INJECTORS: Mapping[str, Injector] = {
 }
 
 
+class Release(NamedTuple):
+    """Releases of a mesh from version `first` on, up to the next ones.
+
+    `mode`: the value of `spec.traffic.interceptionMode` that adds the init container; None where there is no mode.
+    """
+
+    first: tuple[int, ...]
+    injector: Injector
+    mode: str | None = None
+
+
 class Mesh(NamedTuple):
     """One of the three meshes.
 
     `program` starts the names of the control plane's programs and of the chart's values (`fsm-injector`,
-    `fsm.outboundPortExclusionList`); `releases` holds (first version, injector), newest first.
+    `fsm.outboundPortExclusionList`); `releases` are listed newest first.
     """
 
     name: str
@@ -186,7 +193,7 @@ class Mesh(NamedTuple):
     program: str
     prefix: str
     sidecar: str
-    releases: tuple[tuple[tuple[int, ...], Injector], ...]
+    releases: tuple[Release, ...]
 
     @property
     def meshconfig(self) -> str:
@@ -217,16 +224,13 @@ class Mesh(NamedTuple):
         """The label that makes a namespace part of the mesh of that name."""
         return f"{self.prefix}monitored-by"
 
-    def injector(self, version: str) -> Injector:
-        """The injector of a release such as `v1.4.17`; the newest one for a version that cannot be read."""
+    def release(self, version: str) -> Release:
+        """The releases that `v1.4.17` belongs to; the newest ones for a version that cannot be read."""
         found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
         if not found:
-            return self.releases[0][1]
+            return self.releases[0]
         number = tuple(int(part or 0) for part in found.groups())
-        for first, injector in self.releases:
-            if number >= first:
-                return injector
-        return self.releases[-1][1]
+        return next((release for release in self.releases if number >= release.first), self.releases[-1])
 
 
 FSM = Mesh(
@@ -236,7 +240,11 @@ FSM = Mesh(
     "fsm",
     _FSM_PREFIX,
     "sidecar",
-    (((1, 4, 17), FSM_1_5), ((1, 0, 0), FSM_1_2)),
+    (
+        Release((1, 5, 0), FSM_1_5, "PodLevel"),
+        Release((1, 4, 17), FSM_1_5, "iptables"),
+        Release((1, 0, 0), FSM_1_2, "iptables"),
+    ),
 )
 OSM_EDGE = Mesh(
     "osm-edge",
@@ -245,7 +253,7 @@ OSM_EDGE = Mesh(
     "osm",
     _OSM_PREFIX,
     "sidecar",
-    (((1, 3, 0), OSM_EDGE_1_3), ((1, 2, 0), OSM_1_2), ((1, 0, 0), OSM_EDGE_1_1)),
+    (Release((1, 3, 0), OSM_EDGE_1_3, "iptables"), Release((1, 2, 0), OSM_1_2), Release((1, 0, 0), OSM_EDGE_1_1)),
 )
 OSM = Mesh(
     "osm",
@@ -254,7 +262,12 @@ OSM = Mesh(
     "osm",
     _OSM_PREFIX,
     "envoy",
-    (((1, 2, 0), OSM_1_2), ((1, 1, 0), OSM_1_1), ((1, 0, 0), OSM_1_0), ((0, 0, 0), OSM_0_11)),
+    (
+        Release((1, 2, 0), OSM_1_2),
+        Release((1, 1, 0), OSM_1_1),
+        Release((1, 0, 0), OSM_1_0),
+        Release((0, 0, 0), OSM_0_11),
+    ),
 )
 
 MESHES = (FSM, OSM_EDGE, OSM)
@@ -268,7 +281,7 @@ def family(group: str, image: str, version: str, spec: Object) -> Mesh:
     """
     if group == FSM.group:
         return FSM
-    late = version != "" and OSM_EDGE.injector(version) is OSM_EDGE_1_3
+    late = version != "" and OSM_EDGE.release(version).injector is OSM_EDGE_1_3
     edge = late or "osm-edge" in image or "flomesh" in image
     sidecar, traffic = fields.mapping(spec, "sidecar"), fields.mapping(spec, "traffic")
     edge = edge or "sidecarDrivers" in sidecar or "sidecarClass" in sidecar or "interceptionMode" in traffic
@@ -276,19 +289,23 @@ def family(group: str, image: str, version: str, spec: Object) -> Mesh:
 
 
 class Installation(NamedTuple):
-    """A mesh as it is installed: its control plane's namespace, its MeshConfig and the injector that reads it.
+    """A mesh as it is installed: its control plane's namespace, its MeshConfig and the release that reads it.
 
-    `name` is what namespaces are labelled with (empty: not known), `version` the release (empty: not known), `note`
-    says what had to be assumed.
+    `name` is what namespaces are labelled with (empty: not known), `version` the exact release (empty: not known),
+    `note` says what had to be assumed. `config` is empty for files that hold no MeshConfig.
     """
 
     mesh: Mesh
     name: str
     namespace: str
     version: str
-    injector: Injector
+    release: Release
     config: Object
     note: str = ""
+
+    @property
+    def injector(self) -> Injector:
+        return self.release.injector
 
     @property
     def spec(self) -> Object:
@@ -305,8 +322,8 @@ class Installation(NamedTuple):
 
     @property
     def intercepts(self) -> bool:
-        """Whether the mode makes the injector add the init container (FSM before 1.5 and osm-edge 1.3: only `iptables`)."""
-        return self.injector.mode is None or self.mode == self.injector.mode
+        """Whether the mode makes the injector add the init container."""
+        return self.release.mode is None or self.mode == self.release.mode or not self.config
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.mesh.name, self.version, f"({self.namespace})") if part)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from kubectl_fsm.errors import FsmError
 from kubectl_fsm.fields import Object
 
 
@@ -24,7 +25,13 @@ class Question(NamedTuple):
     text: str
 
 
-Event = Note | Warned | Question
+class Failed(NamedTuple):
+    """Part of the work that failed although there is a report: said as an error, with its exit code, after the report."""
+
+    error: FsmError
+
+
+Event = Note | Warned | Question | Failed
 
 
 class EntryState(NamedTuple):
@@ -64,8 +71,9 @@ class SettingState(NamedTuple):
 class PodRules(NamedTuple):
     """The effective rules of one pod, or of the next pod of a workload (`pod` is empty, `state` is `template`).
 
-    `state`: `current`, `outdated`, `not-injected`, `failed`, `no-interception`, `external`, `template`; `reason` is the
-    plain answer behind it. `script` is what the pod runs, `next_script` what the next pod will run; either may be empty.
+    `state`: `current`, `outdated`, `not-injected`, `failed`, `no-interception`, `external`, `template`, `refused`,
+    `unknown`; `reason` is the plain answer behind it. `script` is what the pod's init container holds, `next_script`
+    what the next one's will; either may be empty. `apply` is what to do to make an outdated pod anew.
     """
 
     pod: str
@@ -78,11 +86,11 @@ class PodRules(NamedTuple):
     state: str
     reason: str
     sidecar: str
-    replicas: int
     exclusions: Sequence[EntryState]
     settings: Sequence[SettingState]
     rules: Sequence[RuleLine]
     notes: Sequence[str]
+    apply: str
     script: str
     next_script: str
 
@@ -100,8 +108,15 @@ class RulesReport(NamedTuple):
         return any(item.state == "outdated" for item in self.items)
 
 
+class Writer(NamedTuple):
+    """Who wrote a list last: the field manager's name and the time, as managedFields have them."""
+
+    manager: str
+    time: str
+
+
 class Configured(NamedTuple):
-    """A value as somebody configured it. `written` says who wrote it and when, `note` what is odd about it."""
+    """A value as somebody configured it; `note` says what is odd about it."""
 
     list: str
     value: str
@@ -109,13 +124,16 @@ class Configured(NamedTuple):
 
 
 class ConfiguredObject(NamedTuple):
-    """An object that configures exclusions: the MeshConfig, a pod template, a pod, a Service, a namespace."""
+    """An object that configures exclusions: the MeshConfig, a pod template, a pod, a Service, a namespace.
+
+    `writers`: who wrote each list last, by its name. managedFields know whole lists, not their values.
+    """
 
     scope: str
     object: str
     namespace: str
     entries: Sequence[Configured]
-    writers: Mapping[str, str]
+    writers: Mapping[str, Writer]
     note: str = ""
 
 
@@ -133,6 +151,11 @@ class ListChange(NamedTuple):
     list: str
     before: Sequence[str]
     after: Sequence[str]
+
+    def __str__(self) -> str:
+        """`[6379] → [6379 7070]`, or the list once where nothing changed."""
+        before, after = (f"[{' '.join(values)}]" for values in (self.before, self.after))
+        return after if before == after else f"{before} → {after}"
 
 
 class EditReport(NamedTuple):

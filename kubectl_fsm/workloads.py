@@ -7,9 +7,6 @@ from typing import Any, NamedTuple
 from kubectl_fsm import fields
 from kubectl_fsm.fields import Object
 
-HASH_LABEL = "pod-template-hash"
-"""The label by which a ReplicaSet's pods, and its name, carry the hash of their template."""
-
 _TEMPLATE_PATHS = (("spec", "template"), ("spec", "jobTemplate", "spec", "template"))
 _FINISHED = ("Succeeded", "Failed")
 
@@ -62,22 +59,26 @@ def template(obj: Object) -> Object | None:
     return fields.mapping(obj, *path) if path else None
 
 
-def replicas(obj: Object) -> int:
-    """How many pods the workload has (its status), else wants (its spec)."""
+def replicas(obj: Object) -> int | None:
+    """How many pods the workload has (its status), else wants (its spec); None for what has no such number."""
     for path in (("status", "replicas"), ("status", "currentNumberScheduled"), ("spec", "replicas")):
         found = fields.mapping(obj, path[0]).get(path[1])
         if isinstance(found, int):
             return found
-    return 0
+    return None
 
 
-def deployment_name(pod: Object) -> str:
-    """The name of the Deployment (or Rollout) above a ReplicaSet's pod, read from the names; empty for other pods."""
-    owner = controller(pod)
-    suffix = "-" + fields.labels(pod).get(HASH_LABEL, "")
-    if owner and owner.kind == "ReplicaSet" and len(suffix) > 1 and owner.name.endswith(suffix):
-        return owner.name.removesuffix(suffix)
-    return ""
+def holds_back(obj: Object) -> str:
+    """Why an edit of the object's pod template rolls no pod at once; empty where it does."""
+    spec, kind = fields.mapping(obj, "spec"), obj.get("kind")
+    if kind == "CronJob":
+        return "its next runs have it"
+    if kind == "ReplicaSet":
+        return "a ReplicaSet replaces no pods: those it makes from now on have it"
+    if spec.get("paused") is True:
+        return "its rollout is paused: it starts when that ends"
+    strategies = (fields.mapping(spec, "updateStrategy").get("type"), fields.mapping(spec, "strategy").get("type"))
+    return "its pods have it when they are deleted (OnDelete)" if "OnDelete" in strategies else ""
 
 
 def finished(pod: Object) -> bool:
@@ -102,18 +103,30 @@ def script(container: Object) -> str:
 def failure(pod: Object, name: str) -> str:
     """Why the init container of that name has failed, in the kubelet's words; empty where it has not."""
     for status in fields.items(pod, "status", "initContainerStatuses"):
-        if status.get("name") != name:
-            continue
-        for when in ("state", "lastState"):
-            ended = fields.mapping(status, when, "terminated")
-            if ended and ended.get("exitCode") != 0:
-                said = fields.text(ended, "message").strip()
-                code = f"{fields.text(ended, 'reason') or 'Error'}, exit code {ended.get('exitCode')}"
-                return f"{code}: {said}" if said else code
-        waiting = fields.text(status, "state", "waiting", "reason")
-        if waiting not in ("", "PodInitializing"):
-            return waiting
+        if status.get("name") == name:
+            ended = fields.mapping(status, "state", "terminated") or fields.mapping(status, "lastState", "terminated")
+            waiting = fields.text(status, "state", "waiting", "reason")
+            if ended:
+                return _ending(ended)
+            return "" if waiting in ("", "PodInitializing") else waiting
     return ""
+
+
+def _ending(ended: Object) -> str:
+    if ended.get("exitCode") == 0:
+        return ""
+    said = fields.text(ended, "message").strip()
+    code = f"{fields.text(ended, 'reason') or 'Error'}, exit code {ended.get('exitCode')}"
+    return f"{code}: {said}" if said else code
+
+
+def succeeded(pod: Object, name: str) -> bool:
+    """Whether the init container of that name has ended well."""
+    statuses = fields.items(pod, "status", "initContainerStatuses")
+    return any(
+        status.get("name") == name and fields.mapping(status, "state", "terminated").get("exitCode") == 0
+        for status in statuses
+    )
 
 
 def container_readiness(pod: Object, name: str) -> str:
@@ -125,18 +138,12 @@ def container_readiness(pod: Object, name: str) -> str:
     return ""
 
 
-def has_container(pod: Object, name: str) -> bool:
-    """Whether the pod's spec has a container (or an init container that keeps running) of that name."""
-    return any(
-        item.get("name") == name for key in ("containers", "initContainers") for item in fields.items(pod, "spec", key)
-    )
-
-
-def container_ports(pod: Object) -> set[int]:
-    """The TCP ports that the containers say they listen on."""
+def container_ports(pod: Object, sidecar: str) -> set[int]:
+    """The TCP ports that the application's containers, all but the sidecar, say they listen on."""
     return {
         port["containerPort"]
         for container in fields.items(pod, "spec", "containers")
+        if container.get("name") != sidecar
         for port in fields.items(container, "ports")
         if port.get("protocol", "TCP") == "TCP" and isinstance(port.get("containerPort"), int)
     }

@@ -34,6 +34,11 @@ class Resource(NamedTuple):
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
+    def named(self) -> str:
+        """`deployment.apps`, as kubectl names an object's kind in its output."""
+        return f"{self.kind.lower()}.{self.group}" if self.group else self.kind.lower()
+
+    @property
     def label(self) -> str:
         """What people type before the slash: `deploy`, `sts`, `rollout`."""
         return self.short_names[0] if self.short_names else self.kind.lower()
@@ -69,6 +74,10 @@ class Cluster(Protocol):
         """The namespace that a target without one is in."""
 
     @property
+    def warnings(self) -> Sequence[str]:
+        """What the API server warned of so far."""
+
+    @property
     def remote(self) -> bool:
         """True for an API server: pods run, statuses and managedFields mean something, a missing object is an error."""
 
@@ -93,6 +102,12 @@ class Cluster(Protocol):
 
     def resource_named(self, text: str) -> Resource:
         """The kind that a person means by `deploy`, `Deployment`, `deployments.apps` or `rollout`. Raises `NotFound`."""
+
+    def kinds(self) -> Sequence[Resource]:
+        """Kinds to look for workloads in beside the built-in ones: those of the files.
+
+        An API server has too many; what its custom resources have made is found through the pods.
+        """
 
     def gather(self, *calls: Callable[[], Any]) -> Sequence[Any]:
         """Results of independent reads, in order; side by side where that is faster. The first exception is raised."""

@@ -175,6 +175,9 @@ class KubeCluster:
             raise no_kind(text)
         return found
 
+    def kinds(self) -> Sequence[Resource]:
+        return ()
+
     def gather(self, *calls: Callable[[], Any]) -> Sequence[Any]:
         return background.gather(calls, CONNECTIONS)
 

@@ -91,6 +91,7 @@ class Manifests:
     """A `Cluster` that is a set of files."""
 
     remote = False
+    warnings: Sequence[str] = ()
 
     def __init__(self, origin: str, namespace: str, entries: Iterable[_Entry]) -> None:
         self.origin = origin
@@ -152,6 +153,9 @@ class Manifests:
         if found is None:
             raise _missing(f"no {text} in {self.origin}")
         return found
+
+    def kinds(self) -> Sequence[Resource]:
+        return self._resources
 
     def gather(self, *calls: Callable[[], Any]) -> Sequence[Any]:
         return [call() for call in calls]

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from kubectl_fsm import fields, interception
+from kubectl_fsm import interception, workloads
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.cluster.interface import Cluster, Connect
+from kubectl_fsm.commands.options import connection
 from kubectl_fsm.errors import Refused, UsageError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import ExclusionList, Installation
@@ -50,22 +51,29 @@ class EditCommand(NamedTuple):
         if self.scope.selection is None:
             installation = meshes.only(installations)
             place = MeshConfigPlace(
-                cluster.resource(fields.text(installation.config, "apiVersion"), "MeshConfig"),
+                meshes.resource(installation),
                 installation.config_name,
                 installation.namespace,
             )
-            look = partial(survey.of_mesh, cluster, installation)
+            look = partial(_look_at_mesh, cluster, installation)
             return (yield from Edit(cluster, installation, place, changes, look, self.options).run())
         workload = _one(cluster, self.scope.selection)
         namespace = meshes.namespaces(cluster, workload.namespace).get(workload.namespace)
-        installation = meshes.of_pod(installations, namespace, workload.top.object)
+        pods = pods_of(cluster, Owners(cluster), workload)
+        installation = meshes.of_workload(installations, namespace, workload.label, pods)
         template = place_of(workload, installation)
-        look = partial(_look, cluster, workload)
+        look = partial(_look_at_workload, cluster, installation, workload)
         first = list(_announcements(cluster, workload, namespace, installation))
         return (yield from Edit(cluster, installation, template, changes, look, self.options, first).run())
 
 
-def command(arguments: Arguments, lists: Sequence[ExclusionList], words: Sequence[str], values: Resolve) -> EditCommand:
+class Values(Protocol):
+    """Reads a verb's words; to be taken out of a list (`removing`) a value may be anything. Raises `UsageError`."""
+
+    def __call__(self, words: Sequence[str], *, removing: bool) -> Resolve: ...
+
+
+def command(arguments: Arguments, lists: Sequence[ExclusionList], words: Sequence[str], values: Values) -> EditCommand:
     """The edit that the options of an editing verb describe. Raises `UsageError`."""
     actions = [action for flag, action in _ACTIONS.items() if arguments.flag(flag)]
     if len(actions) > 1:
@@ -77,13 +85,15 @@ def command(arguments: Arguments, lists: Sequence[ExclusionList], words: Sequenc
         raise UsageError("--local and -f FILE go together", "-f names the manifests, --local says that they are edited")
     dry_run = arguments.choice("--dry-run", ("client", "server", "none"))
     options = Options(
-        connection=[f"{name}={arguments.text(name)}" for name in _CONNECTION if arguments.text(name)],
+        cluster=connection(arguments),
+        mesh=arguments.again("--fsm-namespace"),
         dry_run="" if dry_run == "none" else dry_run,
         yes=arguments.flag("--yes"),
         force=arguments.flag("--force"),
         diff=arguments.flag("--diff"),
     )
-    return EditCommand(lists, action, values, _scope(arguments), options)
+    resolve: Resolve = values(words, removing=action is Action.REMOVE) if words else lambda _: ()
+    return EditCommand(lists, action, resolve, _scope(arguments), options)
 
 
 def _scope(arguments: Arguments) -> Scope:
@@ -112,9 +122,6 @@ def _scope(arguments: Arguments) -> Scope:
     return Scope(Selection(names, namespace, selector=selector), arguments.text("--fsm-namespace"))
 
 
-_CONNECTION = ("--fsm-namespace", "--context", "--cluster", "--user", "--kubeconfig")
-
-
 def _one(cluster: Cluster, selection: Selection) -> Workload:
     """The one workload that a selection means. Raises `Refused` for none, and (for now) for several."""
     found: dict[str, Workload] = {}
@@ -138,18 +145,27 @@ def _one(cluster: Cluster, selection: Selection) -> Workload:
     return next(iter(found.values()))
 
 
-def _look(cluster: Cluster, workload: Workload) -> Sequence[Subject]:
-    return [Subject(workload, pods_of(cluster, Owners(cluster), workload))]
+def _look_at_mesh(cluster: Cluster, installation: Installation) -> tuple[Object, Sequence[Subject]]:
+    return installation.spec, survey.of_mesh(cluster, installation)
+
+
+def _look_at_workload(
+    cluster: Cluster, installation: Installation, workload: Workload
+) -> tuple[Object, Sequence[Subject]]:
+    """The MeshConfig's spec and the workload's pods as they are now."""
+    return meshes.spec(cluster, installation), [Subject(workload, pods_of(cluster, Owners(cluster), workload))]
 
 
 def _announcements(
     cluster: Cluster, workload: Workload, namespace: Object | None, installation: Installation
-) -> Iterator[Event]:
+) -> Iterator[Note | Warned]:
     """What is to be known before a pod template is written."""
     if workload.bare:
         yield Warned(f"{workload.label} has no owner: the annotation is written to the pod itself")
     elif cluster.remote:
-        yield Note(f"{targets.describe(workload)}: an edit of its pod template starts its rollout at once")
+        held_back = workloads.holds_back(workload.holder.object) if workload.holder else ""
+        happens = held_back or "an edit of its pod template starts its rollout at once"
+        yield Note(f"{targets.describe(workload)}: {happens}")
     template = workload.template
     verdict = interception.injection(template, namespace, installation) if template is not None else None
     if verdict and not verdict.injected:

@@ -1,5 +1,7 @@
 """`kubectl fsm exclude-interface`."""
 
+from collections.abc import Sequence
+
 from kubectl_fsm import exclusions
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.commands import editing
@@ -21,6 +23,9 @@ Examples:
 
 
 def parse(arguments: Arguments) -> editing.EditCommand:
-    words = arguments.words("NAME")
-    names = [exclusions.parse_interface(word) for word in words]
-    return editing.command(arguments, [INTERFACES], words, lambda _: names)
+    return editing.command(arguments, [INTERFACES], arguments.words("NAME"), _values)
+
+
+def _values(words: Sequence[str], *, removing: bool) -> editing.Resolve:
+    names = [word if removing else exclusions.parse_interface(word) for word in exclusions.split(words)]
+    return lambda _: names

@@ -26,6 +26,5 @@ Examples:
 
 
 def parse(arguments: Arguments) -> editing.EditCommand:
-    words = arguments.words("RANGE")
-    resolve = partial(ranges.resolve, ranges.check(words), arguments.text("--namespace"))
-    return editing.command(arguments, [EXCLUDED_RANGES], words, resolve)
+    values = partial(ranges.values, namespace=arguments.text("--namespace"))
+    return editing.command(arguments, [EXCLUDED_RANGES], arguments.words("RANGE"), values)

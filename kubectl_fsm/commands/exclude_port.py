@@ -1,5 +1,7 @@
 """`kubectl fsm exclude-port`."""
 
+from collections.abc import Sequence
+
 from kubectl_fsm import exclusions
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.commands import editing
@@ -30,6 +32,9 @@ Options:
 def parse(arguments: Arguments) -> editing.EditCommand:
     inbound, outbound = arguments.flag("--inbound"), arguments.flag("--outbound")
     lists = [OUTBOUND_PORTS] if outbound or not inbound else []
-    words = arguments.words("PORT")
-    ports = exclusions.parse_ports(words) if words else ()
-    return editing.command(arguments, [*lists, INBOUND_PORTS] if inbound else lists, words, lambda _: ports)
+    return editing.command(arguments, [*lists, INBOUND_PORTS] if inbound else lists, arguments.words("PORT"), _values)
+
+
+def _values(words: Sequence[str], *, removing: bool) -> editing.Resolve:
+    ports = exclusions.port_names(words) if removing else exclusions.parse_ports(words)
+    return lambda _: ports

@@ -9,7 +9,7 @@ from kubectl_fsm.commands.options import FILES, GLOBAL
 from kubectl_fsm.errors import UsageError
 from kubectl_fsm.operations import configured, meshes
 from kubectl_fsm.operations.export import STYLES, export
-from kubectl_fsm.reports import Event, ExclusionsReport, Note
+from kubectl_fsm.reports import Event, ExclusionsReport, Note, Warned
 
 FORMATS = ("wide", "json", "yaml", "name")
 USAGE = f"""Show what is configured: the mesh-wide lists, each workload's pod template, annotations that are on a pod but not
@@ -50,7 +50,10 @@ class Exclusions(NamedTuple):
                 )
             return ExclusionsReport((), cluster.origin, export(installation, self.export))
         scope = "" if self.everywhere else self.namespace or cluster.namespace
-        return ExclusionsReport(configured.collect(cluster, installations, scope), cluster.origin)
+        found = configured.collect(cluster, installations, scope)
+        if found.unreadable:
+            yield Warned(f"without the right to list {', '.join(found.unreadable)}, what they configure is not shown")
+        return ExclusionsReport(found.items, cluster.origin)
 
 
 def parse(arguments: Arguments) -> Exclusions:

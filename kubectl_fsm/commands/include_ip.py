@@ -24,6 +24,5 @@ Examples:
 
 
 def parse(arguments: Arguments) -> editing.EditCommand:
-    words = arguments.words("RANGE")
-    resolve = partial(ranges.resolve, ranges.check(words), arguments.text("--namespace"))
-    return editing.command(arguments, [INCLUDED_RANGES], words, resolve)
+    values = partial(ranges.values, namespace=arguments.text("--namespace"))
+    return editing.command(arguments, [INCLUDED_RANGES], arguments.words("RANGE"), values)

@@ -1,16 +1,17 @@
 """`kubectl fsm rules`."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.cluster.interface import Cluster, Connect
-from kubectl_fsm.commands.options import FILES, GLOBAL
+from kubectl_fsm.commands.options import FILES, GLOBAL, connection
+from kubectl_fsm.errors import InvalidExclusion, InvalidObject, RulesSyntaxError
 from kubectl_fsm.operations import meshes, targets
 from kubectl_fsm.operations.inspect import pod_rules
 from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.targets import Selection
-from kubectl_fsm.reports import Event, Note, RulesReport
+from kubectl_fsm.reports import Event, Note, RulesReport, Warned
 
 FORMATS = ("wide", "json", "yaml", "name", "iptables")
 USAGE = f"""Show the effective rules of pods: what each runs now, what it will run after a restart, and where it comes from.
@@ -35,11 +36,12 @@ Options:
 
 
 class Rules(NamedTuple):
-    """The pods to look at."""
+    """The pods to look at; `connection` are the words that lead another command to the same cluster."""
 
     selection: Selection
     control_plane: str = ""
     exit_code: bool = False
+    connection: Sequence[str] = ()
 
     def run(self, connect: Connect) -> Generator[Event, bool, RulesReport]:
         cluster = connect()
@@ -51,18 +53,26 @@ class Rules(NamedTuple):
         )
         items = []
         for subject in subjects:
-            namespace = namespaces.get(subject.workload.namespace)
             for pod in subject.pods or (None,):
-                seen = pod if pod is not None else subject.template
-                items.append(pod_rules(subject, pod, namespace, meshes.of_pod(installations, namespace, seen)))
+                namespace = namespaces.get(subject.workload.namespace)
+                installation = meshes.of_pod(installations, namespace, *subject.pods) or installations[0]
+                try:
+                    found = pod_rules(subject, pod, namespace, installation, self.connection)
+                except (InvalidObject, InvalidExclusion, RulesSyntaxError) as error:
+                    if self.selection.names:
+                        raise
+                    yield Warned(f"{subject}: {error.message}")
+                    continue
+                if pod is not None or not cluster.remote or self.selection.names or found.state == "refused":
+                    items.append(found)
         if not items:
             yield Note(f"no pods found in {self._where(cluster)}")
         return RulesReport(items, cluster.origin, detailed=bool(self.selection.names), exit_code=self.exit_code)
 
     def _where(self, cluster: Cluster) -> str:
-        if self.selection.everywhere:
-            return "any namespace"
-        return f"namespace {self.selection.scope(cluster)}"
+        labelled = f" with labels {self.selection.selector}" if self.selection.selector else ""
+        scope = self.selection.scope(cluster)
+        return (f"namespace {scope}" if scope else "any namespace") + labelled
 
 
 def parse(arguments: Arguments) -> Rules:
@@ -70,4 +80,5 @@ def parse(arguments: Arguments) -> Rules:
     offline = bool(arguments.many("--filename"))
     everywhere = arguments.flag("--all-namespaces") or (offline and not names and not namespace)
     selection = Selection(names, namespace, everywhere, arguments.text("--selector"))
-    return Rules(selection, arguments.text("--fsm-namespace"), arguments.flag("--exit-code"))
+    control_plane, exit_code = arguments.text("--fsm-namespace"), arguments.flag("--exit-code")
+    return Rules(selection, control_plane, exit_code, connection(arguments))

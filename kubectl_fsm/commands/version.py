@@ -7,8 +7,9 @@ from kubectl_fsm import __version__
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.cluster.interface import Connect
 from kubectl_fsm.commands.options import GLOBAL
+from kubectl_fsm.errors import FsmError
 from kubectl_fsm.operations import meshes
-from kubectl_fsm.reports import Event, MeshVersion, VersionReport
+from kubectl_fsm.reports import Event, Failed, MeshVersion, VersionReport
 
 FORMATS = ("json", "yaml")
 USAGE = f"""Show the version of the plugin, and of every mesh of the cluster with the generation of its injector.
@@ -32,15 +33,16 @@ class Version(NamedTuple):
     control_plane: str
 
     def run(self, connect: Connect) -> Generator[Event, bool, VersionReport]:
-        yield from ()
         if self.client:
             return VersionReport(__version__, "", None)
-        cluster = connect()
-        found = [
-            MeshVersion(mesh.mesh.name, mesh.version, mesh.namespace, mesh.injector.name)
-            for mesh in meshes.find(cluster, self.control_plane)
-        ]
-        return VersionReport(__version__, cluster.origin, found)
+        try:
+            cluster = connect()
+            found = meshes.find(cluster, self.control_plane)
+        except FsmError as error:
+            yield Failed(error)
+            return VersionReport(__version__, "", None)
+        meshes_found = [MeshVersion(one.mesh.name, one.version, one.namespace, one.injector.name) for one in found]
+        return VersionReport(__version__, cluster.origin, meshes_found)
 
 
 def parse(arguments: Arguments) -> Version:

@@ -1,15 +1,19 @@
 """What is configured anywhere: MeshConfigs, pod templates, stray pod annotations, FSM's own exclusions of Services."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from kubectl_fsm import exclusions, fields, workloads
-from kubectl_fsm.cluster.interface import JOBS, PODS, REPLICASETS, SERVICES, Cluster
+from kubectl_fsm.cluster.interface import SERVICES, Cluster
+from kubectl_fsm.errors import Forbidden
 from kubectl_fsm.fields import Object
+from kubectl_fsm.interception import YES
 from kubectl_fsm.meshes import FSM, LISTS, MESHES, ExclusionList, Installation, Item
-from kubectl_fsm.operations import meshes
-from kubectl_fsm.operations.owners import Owners, Workload
+from kubectl_fsm.operations import meshes, survey
+from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.ownership import writers
-from kubectl_fsm.reports import Configured, ConfiguredObject
+from kubectl_fsm.operations.survey import Subject
+from kubectl_fsm.reports import Configured, ConfiguredObject, Writer
 
 SERVICE_EXCLUSION = FSM.prefix + "service-exclusion"
 SERVICE_EXCLUSION_LIST = FSM.prefix + "service-exclusion-list"
@@ -22,22 +26,37 @@ _KEYS: Mapping[str, ExclusionList] = {
 }
 
 
-def collect(cluster: Cluster, installations: Sequence[Installation], namespace: str) -> Sequence[ConfiguredObject]:
+class Collected(NamedTuple):
+    """What is configured, and which kinds could not be read."""
+
+    items: Sequence[ConfiguredObject]
+    unreadable: Sequence[str]
+
+
+def collect(cluster: Cluster, installations: Sequence[Installation], namespace: str) -> Collected:
     """Everything that configures exclusions: all meshes, and the workloads of a namespace (all where it is empty)."""
     owners = Owners(cluster, readable_only=True)
-    pods, services, namespaces, _ = cluster.gather(
-        lambda: [pod for pod in cluster.list(PODS, namespace) if not workloads.finished(pod)],
-        lambda: list(cluster.list(SERVICES, namespace)),
+    subjects, services, namespaces = cluster.gather(
+        lambda: survey.subjects(cluster, owners, namespace),
+        lambda: _services(cluster, namespace),
         lambda: meshes.namespaces(cluster, namespace),
-        lambda: owners.prefetch(namespace),
     )
-    climbed = [(pod, owners.of(PODS, pod)) for pod in pods]
-    found = [_global(installation) for installation in installations]
-    found += _templates(owners, installations, namespaces, namespace)
-    found += _strays(climbed, installations, namespaces)
+    found = [_global(installation) for installation in installations if installation.config]
+    for subject in subjects:
+        own = namespaces.get(subject.workload.namespace)
+        installation = meshes.of_pod(installations, own, *subject.pods) or installations[0]
+        found += [*_template(subject, installation), *_strays(subject, installation)]
+    unreadable = [*owners.unreadable, *([SERVICES.qualified] if services is None else [])]
     if any(installation.mesh is FSM for installation in installations):
-        found += _services(services, namespaces)
-    return found
+        found += _left_out(services or (), namespaces)
+    return Collected(found, unreadable)
+
+
+def _services(cluster: Cluster, namespace: str) -> Sequence[Object] | None:
+    try:
+        return list(cluster.list(SERVICES, namespace))
+    except Forbidden:
+        return None
 
 
 def _global(installation: Installation) -> ConfiguredObject:
@@ -68,43 +87,32 @@ def _oddity(exclusion_list: ExclusionList, value: object) -> str:
     wanted = int if exclusion_list.item is Item.PORT else str
     if not isinstance(value, wanted) or isinstance(value, bool):
         return f"not a {exclusion_list.item.value}"
-    wrong = exclusions.value_problem(exclusion_list, str(value))
-    return f"refused by iptables: {wrong}" if wrong else ""
+    return _refused(exclusion_list, str(value))
 
 
-def _templates(
-    owners: Owners, installations: Sequence[Installation], namespaces: Mapping[str, Object], scope: str
-) -> Iterator[ConfiguredObject]:
-    located = [found for found in owners.known() if found.resource not in (PODS, JOBS, REPLICASETS)]
-    for found in sorted(located, key=lambda item: (item.namespace, item.label)):
-        path = workloads.template_path(found.object)
-        if path and not workloads.controller(found.object) and scope in ("", found.namespace):
-            annotations = fields.texts(found.object, *path, "metadata", "annotations")
-            installation = meshes.of_pod(installations, namespaces.get(found.namespace), found.object)
-            entries = list(_annotated(annotations, installation))
-            if entries:
-                paths = {
-                    _KEYS[key].name: (*path, "metadata", "annotations", key) for key in annotations if key in _KEYS
-                }
-                yield ConfiguredObject("template", found.label, found.namespace, entries, _writers(found.object, paths))
+def _template(subject: Subject, installation: Installation) -> Iterator[ConfiguredObject]:
+    holder = subject.workload.holder
+    if holder is None or subject.workload.bare:
+        return
+    path = (*(workloads.template_path(holder.object) or ()), "metadata", "annotations")
+    annotations = fields.texts(holder.object, *path)
+    if entries := list(_annotated(annotations, installation)):
+        paths = {_KEYS[key].name: (*path, key) for key in annotations if key in _KEYS}
+        yield ConfiguredObject("template", holder.label, holder.namespace, entries, _writers(holder.object, paths))
 
 
-def _strays(
-    climbed: Sequence[tuple[Object, Workload]],
-    installations: Sequence[Installation],
-    namespaces: Mapping[str, Object],
-) -> Iterator[ConfiguredObject]:
+def _strays(subject: Subject, installation: Installation) -> Iterator[ConfiguredObject]:
     """Annotations on pods that their template does not have, and those of bare pods."""
-    for pod, workload in climbed:
-        kept = {} if workload.bare else fields.annotations(workload.template or {})
+    workload = subject.workload
+    kept = {} if workload.bare or workload.template is None else fields.annotations(workload.template)
+    for pod in subject.pods:
         own = {key: text for key, text in fields.annotations(pod).items() if key in _KEYS and kept.get(key) != text}
-        if own:
-            installation = meshes.of_pod(installations, namespaces.get(fields.namespace(pod)), pod)
+        if own and not workload.unseen:
             note = "a bare pod" if workload.bare else f"not on {workload.label}'s template; goes with the pod"
             paths = {_KEYS[key].name: ("metadata", "annotations", key) for key in own}
             entries = list(_annotated(own, installation))
-            name = f"pod/{fields.name(pod)}"
-            yield ConfiguredObject("pod", name, fields.namespace(pod), entries, _writers(pod, paths), note)
+            name, namespace = f"pod/{fields.name(pod)}", fields.namespace(pod)
+            yield ConfiguredObject("pod", name, namespace, entries, _writers(pod, paths), note)
 
 
 def _annotated(annotations: Mapping[str, str], installation: Installation) -> Iterator[Configured]:
@@ -117,38 +125,37 @@ def _annotated(annotations: Mapping[str, str], installation: Installation) -> It
             note = f"does nothing under {installation.mesh.title}: the key {key} is another mesh's"
         elif exclusion_list not in installation.injector.pod_lists:
             note = f"does nothing: injector {installation.injector.name} does not read it"
-        for item in annotations[key].split(","):
-            value = exclusions.trim(item)
-            yield Configured(exclusion_list.name, value, note or _annotation_oddity(exclusion_list, value))
+        bad = exclusions.bad_items(exclusion_list, annotations[key])
+        for value in exclusions.items(annotations[key]):
+            wrong = "the injector refuses the pod for it" if value in bad else _refused(exclusion_list, value)
+            yield Configured(exclusion_list.name, value, note or wrong)
 
 
-def _annotation_oddity(exclusion_list: ExclusionList, value: str) -> str:
-    port = exclusions.atoi(value)
-    good = port is not None and port > 0 if exclusion_list.item is Item.PORT else exclusions.is_cidr(value)
-    if not good:
-        return "the injector refuses the pod for it"
+def _refused(exclusion_list: ExclusionList, value: str) -> str:
     wrong = exclusions.value_problem(exclusion_list, value)
-    return f"refused by iptables: {wrong}" if wrong else ""
+    return f"keeps new pods from starting, or is not safe: {wrong}" if wrong else ""
 
 
-def _services(services: Sequence[Object], namespaces: Mapping[str, Object]) -> Iterator[ConfiguredObject]:
+def _left_out(services: Sequence[Object], namespaces: Mapping[str, Object]) -> Iterator[ConfiguredObject]:
     """What FSM leaves out of routing without any iptables rule."""
-    for scope, objects, key in (
-        ("service", services, SERVICE_EXCLUSION),
-        ("namespace", namespaces.values(), SERVICE_EXCLUSION_LIST),
-    ):
-        for found in objects:
-            value = fields.annotations(found).get(key)
-            if value is not None:
-                label = f"{'svc' if scope == 'service' else 'ns'}/{fields.name(found)}"
-                written = _writers(found, {"service": ("metadata", "annotations", key)})
-                note = f"by annotation {key}; FSM leaves it out of routing, without a rule"
-                yield ConfiguredObject(
-                    scope, label, fields.namespace(found), [Configured("service", value)], written, note
-                )
+    for service in services:
+        value = fields.annotations(service).get(SERVICE_EXCLUSION)
+        if value is not None:
+            does = "leaves it out of routing, without a rule" if value.lower() in YES else "does not act on this value"
+            yield _excluded("service", f"svc/{fields.name(service)}", service, SERVICE_EXCLUSION, f"FSM {does}")
+    for namespace in namespaces.values():
+        if SERVICE_EXCLUSION_LIST in fields.annotations(namespace):
+            note = "FSM leaves these Services out of routing, without a rule"
+            yield _excluded("namespace", f"ns/{fields.name(namespace)}", namespace, SERVICE_EXCLUSION_LIST, note)
 
 
-def _writers(obj: Object, paths: Mapping[str, tuple[str, ...]]) -> Mapping[str, str]:
+def _excluded(scope: str, label: str, obj: Object, key: str, note: str) -> ConfiguredObject:
+    entries = [Configured("service", fields.annotations(obj)[key])]
+    written = _writers(obj, {"service": ("metadata", "annotations", key)})
+    return ConfiguredObject(scope, label, fields.namespace(obj), entries, written, f"annotation {key}: {note}")
+
+
+def _writers(obj: Object, paths: Mapping[str, tuple[str, ...]]) -> Mapping[str, Writer]:
     """Who wrote each list last, by its name."""
     found = {name: writers(obj, path) for name, path in paths.items()}
-    return {name: names[0] for name, names in found.items() if names}
+    return {name: known[0] for name, known in found.items() if known}

@@ -6,17 +6,16 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from kubectl_fsm import fields, interception
-from kubectl_fsm.cluster.interface import CRONJOBS, Cluster
+from kubectl_fsm import fields, interception, workloads
+from kubectl_fsm.cluster.interface import Cluster
 from kubectl_fsm.errors import ApiError, Conflict, Declined, FsmError, Refused, UsageError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import INTERFACES, Installation
-from kubectl_fsm.operations import guards, ownership
-from kubectl_fsm.operations.guards import Union
+from kubectl_fsm.operations import guards, hints, ownership
+from kubectl_fsm.operations.guards import Case, Union
 from kubectl_fsm.operations.places import Action, AnnotationPlace, Change, MeshConfigPlace, Place
 from kubectl_fsm.operations.survey import Subject
-from kubectl_fsm.operations.undo import undo
-from kubectl_fsm.reports import EditReport, Event, ListChange, Question, Warned
+from kubectl_fsm.reports import EditReport, Event, ListChange, Note, Question, Warned
 
 _PATIENCE = 120.0
 """Seconds for which conflicts are answered with another try."""
@@ -25,9 +24,10 @@ _UNPROCESSABLE = 422
 
 
 class Options(NamedTuple):
-    """How an edit is carried out. `connection` are the words of the command line that name the cluster, for the undo."""
+    """How an edit is carried out. `cluster` and `mesh` are the words of a command line that name these again."""
 
-    connection: Sequence[str] = ()
+    cluster: Sequence[str] = ()
+    mesh: Sequence[str] = ()
     dry_run: str = ""
     yes: bool = False
     force: bool = False
@@ -38,17 +38,17 @@ class Options(NamedTuple):
 class Edit:
     """Changes to the lists of one object, of one mesh.
 
-    `survey` lists who is affected; it is called anew for each try, so that the checks see what is there then. `first`
-    is said before anything is written.
+    `survey` gives the MeshConfig's spec and who is affected; it is called anew for each try, so that the checks see
+    what is there then. `first` is said before anything is written.
     """
 
     cluster: Cluster
     installation: Installation
     place: Place
     changes: Sequence[Change]
-    survey: Callable[[], Sequence[Subject]]
+    survey: Callable[[], tuple[Object, Sequence[Subject]]]
     options: Options
-    first: Sequence[Event] = ()
+    first: Sequence[Note | Warned] = ()
     _said: set[str] = field(default_factory=set, repr=False)
 
     def run(self) -> Generator[Event, bool, EditReport]:
@@ -65,8 +65,9 @@ class Edit:
                 return self._report(before, before)
             patch = self.place.merge(values)
             wanted = fields.merged(before, patch)
-            subjects = self.survey()
-            yield from self._check(subjects, before, wanted)
+            spec, subjects = self.survey()
+            cases = [self._case(subject, before, wanted, spec) for subject in subjects]
+            sound = yield from self._check(cases, before, wanted)
             try:
                 after = wanted if self.options.dry_run == "client" else self._write(before, patch)
             except Conflict:
@@ -77,7 +78,7 @@ class Edit:
                 continue
             except ApiError as error:
                 raise self._explained(error) from error
-            return self._with_pods(self._report(before, after), subjects, after)
+            return self._with_pods(self._report(before, after), [case for case in cases if case.subject], sound=sound)
 
     def _check_lists(self) -> None:
         """Refuse lists that the mesh's injector does not read, and ports that the mesh itself uses."""
@@ -115,10 +116,16 @@ class Edit:
             place.resource, place.name, place.namespace, patch, dry_run=self.options.dry_run == "server"
         )
 
-    def _check(self, subjects: Sequence[Subject], before: Object, wanted: Object) -> Generator[Event, bool, None]:
-        """Guards: refuse, warn, ask. Nothing is said or asked twice over several tries."""
-        unions = [(self.place.union(before, subject), self.place.union(wanted, subject)) for subject in subjects]
-        found = guards.check(self.installation.injector, subjects, _shared(unions))
+    def _case(self, subject: Subject, before: Object, wanted: Object, spec: Object) -> Case:
+        old, new = (self.place.union(obj, subject, spec) for obj in (before, wanted))
+        return Case(subject, old, new)
+
+    def _check(self, cases: Sequence[Case], before: Object, wanted: Object) -> Generator[Event, bool, bool]:
+        """Guards: refuse, warn, ask; True where the next pods will start. Nothing is said or asked twice."""
+        if isinstance(self.place, MeshConfigPlace):
+            specs = (fields.mapping(obj, "spec") for obj in (before, wanted))
+            cases = _shared([*cases, Case(None, *(Union({}, spec) for spec in specs))])
+        found = guards.check(self.installation.mesh, self.installation.injector, cases)
         if found.refusals:
             raise Refused("; ".join(found.refusals), "nothing was written")
         yield from (event for event in self.first if event.text not in self._said)
@@ -126,15 +133,21 @@ class Edit:
         yield from self._warn([*found.warnings, *self._mode_warnings()])
         if self.cluster.remote:
             yield from self._check_keepers(before, wanted)
-        questions = [text for text in found.questions if text not in self._said]
-        if not questions:
-            return
+        yield from self._ask([text for text in found.questions if text not in self._said], before, wanted)
+        return not found.warnings
+
+    def _ask(self, questions: Sequence[str], before: Object, wanted: Object) -> Generator[Event, bool, None]:
         if self.options.yes or self.options.dry_run:
             yield from self._warn(questions)
-            return
-        self._said.update(questions)
-        if not (yield Question("\n".join(questions))):
-            raise Declined("not confirmed; nothing was written", "where nobody can be asked, repeat with --yes")
+        elif questions:
+            self._said.update(questions)
+            changes = [f"{change.list} {change}" for change in self._list_changes(before, wanted)]
+            if not (
+                yield Question(
+                    "\n".join([f"{self.cluster.origin}, {self.place.title}: {'; '.join(changes)}", *questions])
+                )
+            ):
+                raise Declined("not confirmed; nothing was written")
 
     def _warn(self, texts: Sequence[str]) -> Generator[Event, bool, None]:
         for text in texts:
@@ -146,14 +159,15 @@ class Edit:
         if self.installation.intercepts:
             return ()
         mode = self.installation.mode or "(none)"
-        return [
-            f"{self.installation} has interceptionMode {mode}: its pods get no init container, and this list is not used"
-        ]
+        text = f"{self.installation} has interceptionMode {mode}: its pods get no init container"
+        if mode == "ebpf" and isinstance(self.place, AnnotationPlace):
+            return [f"{text}; pod annotations count there, but not as iptables rules"]
+        return [f"{text}, and this list is not used"]
 
     def _check_keepers(self, before: Object, wanted: Object) -> Generator[Event, bool, None]:
         paths = [self.place.path(change.list) for change in self.changes]
         for keeper in ownership.keepers(self.cluster, before, paths):
-            if keeper.takes_back and not self.options.force and not self.options.dry_run:
+            if keeper.takes_back and not self.options.force:
                 patch = fields.as_yaml(_excerpt(wanted, paths))
                 hint = f"change it where it is kept, or repeat with --force; nothing was written\n{patch}"
                 raise Refused(f"{self.place.title} is not edited: {keeper.text}", hint)
@@ -173,77 +187,77 @@ class Edit:
         hint = f"it was invalid before this edit; mend {', '.join(others)} first: kubectl edit {target}"
         return ApiError(error.status, error.reason, error.message, hint, error.details)
 
-    def _report(self, before: Object, after: Object) -> EditReport:
-        """What was edited, without what it means for pods."""
-        shown = [
-            ListChange(
-                change.list.name,
-                _texts(self.place.held(before, change.list)),
-                _texts(self.place.held(after, change.list)),
-            )
+    def _list_changes(self, before: Object, after: Object) -> Sequence[ListChange]:
+        held = self.place.held
+        return [
+            ListChange(change.list.name, _texts(held(before, change.list)), _texts(held(after, change.list)))
             for change in self.changes
         ]
-        changed = before is not after
+
+    def _report(self, before: Object, after: Object) -> EditReport:
+        """What was edited, without what it means for pods."""
+        shown = self._list_changes(before, after)
+        undoable = before is not after and self.cluster.remote
         return EditReport(
-            object=f"{self.place.resource.qualified}/{self.place.name}",
+            object=f"{self.place.resource.named}/{self.place.name}",
             namespace=self.place.namespace,
             origin=self.cluster.origin,
             mesh=str(self.installation),
-            result="edited" if changed else "unchanged",
+            result="edited" if before is not after else "unchanged",
             dry_run=self.options.dry_run,
             changes=shown,
             pods=0,
             outdated=0,
             apply=(),
-            undo=undo(self.changes, shown, [*self.place.scope, *self.options.connection])
-            if changed and self.cluster.remote
-            else "",
+            undo=hints.undo(shown, [*self.place.scope, *self.options.mesh, *self.options.cluster]) if undoable else "",
             consequence="",
             previous=before,
             resource=after,
             diff=self.options.diff,
         )
 
-    def _with_pods(self, report: EditReport, subjects: Sequence[Subject], after: Object) -> EditReport:
+    def _with_pods(self, report: EditReport, cases: Sequence[Case], *, sound: bool) -> EditReport:
         """The report with what the edit means for the pods that run, and what to do next."""
         compare = interception.Comparison(self.installation)
-        unions = _shared([(self.place.union(after, subject),) * 2 for subject in subjects])
         counts = [
-            sum(compare.outdated(pod, union.annotations, union.spec) for pod in subject.pods)
-            for subject, (union, _) in zip(subjects, unions, strict=True)
+            (
+                case.subject,
+                sum(compare.outdated(pod, case.after.annotations, case.after.spec) for pod in case.subject.pods),
+            )
+            for case in _shared(cases)
+            if case.subject
         ]
-        rolls = isinstance(self.place, MeshConfigPlace)
+        outdated = [subject for subject, count in counts if count]
+        rolls_itself = isinstance(self.place, AnnotationPlace)
+        good = sound and self.installation.intercepts and not rolls_itself
         return report._replace(
-            pods=sum(len(subject.pods) for subject in subjects),
-            outdated=sum(counts),
-            apply=[
-                f"kubectl rollout restart {subject.workload.label} -n {subject.workload.namespace}"
-                for subject, count in zip(subjects, counts, strict=True)
-                if rolls and count and not subject.workload.bare
-            ],
-            consequence=self._consequence(),
+            pods=sum(len(case.subject.pods) for case in cases if case.subject),
+            outdated=sum(count for _, count in counts),
+            apply=hints.apply_all(outdated, self.options.cluster) if good else (),
+            consequence=self._consequence(report.resource),
         )
 
-    def _consequence(self) -> str:
+    def _consequence(self, obj: Object) -> str:
         """What happens now, by the kind of object."""
         place = self.place
         if isinstance(place, MeshConfigPlace):
-            return "every new pod gets it from now on; running pods keep their rules until they are made anew"
+            return "every new pod gets it from now on; running pods keep their rules until they are recreated"
         if isinstance(place, AnnotationPlace) and not place.template:
             return "rules are made with the pod: only a new pod will have it"
-        if place.resource is CRONJOBS:
-            return "its next runs have it"
+        if held_back := workloads.holds_back(obj):
+            return held_back
         if self.options.dry_run or not self.cluster.remote:
             return "an edit of the pod template starts the workload's rollout at once"
-        return f"its rollout has started; follow it: kubectl rollout status {place.title} -n {place.namespace}"
+        words = ["-n", place.namespace, *self.options.cluster]
+        return f"its rollout has started{hints.follow(place.resource.kind, place.title, words)}"
 
 
-def _shared(unions: Sequence[tuple[Union, Union]]) -> Sequence[tuple[Union, Union]]:
-    """The same unions with one spec object for all, so that work is shared between pods configured alike."""
-    if not unions:
-        return unions
-    before, after = (union.spec for union in unions[0])
-    return [(old._replace(spec=before), new._replace(spec=after)) for old, new in unions]
+def _shared(cases: Sequence[Case]) -> Sequence[Case]:
+    """The same cases with one spec object for all, so that work is shared between pods configured alike."""
+    if not cases:
+        return cases
+    before, after = cases[0].before.spec, cases[0].after.spec
+    return [Case(case.subject, case.before._replace(spec=before), case.after._replace(spec=after)) for case in cases]
 
 
 def _texts(items: Sequence[Any]) -> Sequence[str]:

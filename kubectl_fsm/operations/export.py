@@ -1,5 +1,6 @@
 """The mesh-wide lists in the words of other tools."""
 
+import re
 import shlex
 from collections.abc import Sequence
 
@@ -19,9 +20,10 @@ def export(installation: Installation, style: str) -> str:
         return fields.as_yaml({"spec": {"traffic": lists}})
     if style == "values":
         return fields.as_yaml({chart: lists})
-    return "".join(f"{shlex.quote(f'--set={chart}.{name}={_set(values)}')}\n" for name, values in lists.items())
+    given = {name: values for name, values in lists.items() if values}
+    return "".join(f"{shlex.quote(f'--set={chart}.{name}={_set(values)}')}\n" for name, values in given.items())
 
 
 def _set(values: Sequence[object]) -> str:
-    """A list as `helm --set` reads it: commas inside a value are escaped."""
-    return "{" + ",".join(str(value).replace("\\", "\\\\").replace(",", "\\,") for value in values) + "}"
+    """A list as `helm --set` reads it (Helm's strvals); it has no way to write an empty one, which is the default."""
+    return "{" + ",".join(re.sub(r"([\\,{}])", r"\\\1", str(value)) for value in values) + "}"

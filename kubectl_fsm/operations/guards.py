@@ -1,12 +1,11 @@
 """What stops an edit, and what asks first: worked out on the union that every affected pod would get."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kubectl_fsm import fields, workloads
-from kubectl_fsm.errors import InvalidExclusion
-from kubectl_fsm.exclusions import Effective, Problem, atoi, effective, problems, wider_than
+from kubectl_fsm.exclusions import Effective, Problem, address_share, atoi, covers, judged
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import (
     EXCLUDED_RANGES,
@@ -18,12 +17,16 @@ from kubectl_fsm.meshes import (
     ExclusionList,
     Injector,
     Item,
+    Mesh,
 )
 from kubectl_fsm.operations.survey import Subject
 
-DEFAULT_INTERFACE = "eth0"
-"""The name that container runtimes give the interface with a pod's default route."""
-_WIDE = 4
+VITAL_INTERFACES: Mapping[str, str] = {
+    "eth0": "a pod's default route: all its traffic bypasses the sidecar",
+    "lo": "what the pod sends to itself, and through which it reaches itself by a Service",
+}
+"""Interfaces that every pod has (container runtimes name the first one `eth0`), and what goes through them."""
+_WIDE = 1 / 16
 _NAMED = 3
 
 
@@ -51,24 +54,33 @@ def reserved(exclusion_list: ExclusionList, value: str) -> str:
     return taken.get(atoi(value) or 0, "")
 
 
-def check(injector: Injector, subjects: Sequence[Subject], unions: Sequence[tuple[Union, Union]]) -> Findings:
-    """Compare each subject's union before and after an edit.
+class Case(NamedTuple):
+    """What one subject's next pod is made from before and after an edit; no subject: any pod that has no lists of its own."""
 
-    Only what the edit brings or makes worse is refused: an entry that was broken before is said, and can be removed.
+    subject: Subject | None
+    before: Union
+    after: Union
+
+
+def check(mesh: Mesh, injector: Injector, cases: Sequence[Case]) -> Findings:
+    """Compare unions before and after an edit.
+
+    Only what the edit brings or makes worse is refused: what was broken before is said, so that it can be taken out.
     """
     lookup = _Lookup(injector)
-    refused: dict[str, list[Subject]] = {}
-    warned: dict[str, list[Subject]] = {}
-    asked: dict[str, list[Subject]] = {}
-    for subject, (before, after) in zip(subjects, unions, strict=True):
-        old, old_problems = lookup(before)
-        new, new_problems = lookup(after)
+    refused: dict[str, list[Subject | None]] = {}
+    warned: dict[str, list[Subject | None]] = {}
+    asked: dict[str, list[Subject | None]] = {}
+    for case in cases:
+        old, old_problems = lookup(case.before)
+        new, new_problems = lookup(case.after)
         known = {problem.key: problem.size for problem in old_problems}
         for problem in new_problems:
             worse = problem.size > known.get(problem.key, 0)
-            (refused if worse else warned).setdefault(problem.text, []).append(subject)
-        for question in _questions(subject.template, old, new):
-            asked.setdefault(question, []).append(subject)
+            (refused if worse else warned).setdefault(problem.text, []).append(case.subject)
+        ports = workloads.container_ports(case.subject.template, mesh.sidecar) if case.subject else set()
+        for question in _questions(ports, old, new):
+            asked.setdefault(question, []).append(case.subject)
     return Findings(
         refusals=[f"{text}: {_named(found)}" for text, found in refused.items()],
         questions=[f"{text}: {_named(found)}" for text, found in asked.items()],
@@ -85,69 +97,69 @@ class _Lookup:
     def __init__(self, injector: Injector) -> None:
         self._injector = injector
         self._keys = [injector.annotation(found) for found in injector.pod_lists]
-        self._known: dict[tuple[int, tuple[str | None, ...]], tuple[Effective | None, Sequence[Problem]]] = {}
+        self._known: dict[tuple[int, tuple[str | None, ...]], tuple[Effective, Sequence[Problem]]] = {}
         self._specs: list[Object] = []
 
-    def __call__(self, union: Union) -> tuple[Effective | None, Sequence[Problem]]:
+    def __call__(self, union: Union) -> tuple[Effective, Sequence[Problem]]:
         key = self._spec(union.spec), tuple(union.annotations.get(name) for name in self._keys)
         if key not in self._known:
-            self._known[key] = self._work_out(union)
+            self._known[key] = judged(self._injector, union.annotations, union.spec)
         return self._known[key]
 
     def _spec(self, spec: Object) -> int:
-        for index, known in enumerate(self._specs):
-            if known is spec:
-                return index
+        """A number for each spec; pods of one mesh share the very same object."""
+        found = next((index for index, known in enumerate(self._specs) if known is spec), None)
+        if found is not None:
+            return found
         self._specs.append(spec)
         return len(self._specs) - 1
 
-    def _work_out(self, union: Union) -> tuple[Effective | None, Sequence[Problem]]:
-        try:
-            wanted = effective(self._injector, union.annotations, union.spec)
-        except InvalidExclusion as error:
-            return None, [Problem(("annotation", error.message), error.message)]
-        return wanted, problems(wanted)
 
-
-def _questions(pod: Object, old: Effective | None, new: Effective | None) -> Sequence[str]:
-    """What takes much of the mesh away by one entry."""
-    if old is None or new is None:
-        return ()
+def _questions(ports: set[int], old: Effective, new: Effective) -> Iterator[str]:
+    """What takes much of the mesh away by one edit. `ports` are those of the containers."""
     before = old.keys()
     added = [entry for entry in new.entries if entry.key not in before]
-    found = [
-        f"{entry.value} excludes 1/{2 ** int(entry.value.partition('/')[2])} of all addresses"
-        for entry in added
-        if entry.list is EXCLUDED_RANGES and wider_than(entry.value, _WIDE)
-    ]
-    found += [
-        f"{entry.value} is the interface of a pod's default route: all its traffic bypasses the sidecar"
-        for entry in added
-        if entry.list is INTERFACES and _covers(entry.value, DEFAULT_INTERFACE)
-    ]
-    if new.of(INCLUDED_RANGES) and not old.of(INCLUDED_RANGES):
-        found.append("the first included range: everything outside it bypasses the sidecar from then on")
-    ports = workloads.container_ports(pod)
+    share = sum(address_share(entry.value) for entry in added if entry.list is EXCLUDED_RANGES)
+    if share > _WIDE:
+        yield f"the new ranges exclude {min(share, 1):.0%} of all addresses"
+    for entry in added:
+        if entry.list is INTERFACES and any(_covers(entry.value, name) for name in VITAL_INTERFACES):
+            yield f"{entry.value} is the interface of {VITAL_INTERFACES[_covered(entry.value)]}"
+    yield from _inclusion_questions(old, new)
     if ports and ports <= _ports(new) and not ports <= _ports(old):
-        found.append("no port of the containers is intercepted any more, so no inbound traffic reaches the sidecar")
-    return found
+        yield "no port of the containers is intercepted any more, so no inbound traffic reaches the sidecar"
+
+
+def _inclusion_questions(old: Effective, new: Effective) -> Iterator[str]:
+    included, kept = old.of(INCLUDED_RANGES), new.of(INCLUDED_RANGES)
+    if kept and not included:
+        yield "the first included range: everything outside it bypasses the sidecar from then on"
+    elif kept:
+        lost = [entry.value for entry in included if not any(covers(other.value, entry.value) for other in kept)]
+        if lost:
+            yield f"{', '.join(lost)} is no longer included: traffic to it bypasses the sidecar from then on"
 
 
 def _ports(wanted: Effective) -> set[int]:
     return {int(entry.value) for entry in wanted.of(INBOUND_PORTS)}
 
 
+def _covered(name: str) -> str:
+    return next(interface for interface in VITAL_INTERFACES if _covers(name, interface))
+
+
 def _covers(name: str, interface: str) -> bool:
     return interface.startswith(name[:-1]) if name.endswith("+") else name == interface
 
 
-def _named(subjects: Sequence[Subject]) -> str:
+def _named(subjects: Sequence[Subject | None]) -> str:
     """Which pods: a few by name, all by number."""
-    pods = [f"{fields.namespace(pod)}/{fields.name(pod)}" for subject in subjects for pod in subject.pods]
-    empty = [str(subject) for subject in subjects if not subject.pods]
+    known = [subject for subject in subjects if subject]
+    pods = [f"{fields.namespace(pod)}/{fields.name(pod)}" for subject in known for pod in subject.pods]
+    empty = [str(subject) for subject in known if not subject.pods]
     names = ", ".join(pods[:_NAMED]) + (f" and {len(pods) - _NAMED} more" if len(pods) > _NAMED else "")
     parts = [f"{len(pods)} pod{'s' if len(pods) != 1 else ''} ({names})"] if pods else []
     if empty:
         more = f" and {len(empty) - _NAMED} more" if len(empty) > _NAMED else ""
         parts.append(f"the next pods of {', '.join(empty[:_NAMED])}{more}")
-    return ", ".join(parts)
+    return ", ".join(parts) or "every pod from now on"

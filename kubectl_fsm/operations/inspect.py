@@ -12,11 +12,14 @@ from kubectl_fsm.meshes import LISTS, MESHES, Injector, Installation
 from kubectl_fsm.netfilter.model import Ruleset
 from kubectl_fsm.netfilter.script import parse, write
 from kubectl_fsm.netfilter.text import describe
+from kubectl_fsm.operations import hints
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.reports import EntryState, PodRules, RuleLine, SettingState
 
 _HOOKS = {"OUTPUT": "OUTBOUND", "PREROUTING": "INBOUND"}
-_NO_ANSWER = Effective((), Settings())
+_NOTHING = Effective((), Settings())
+_RUNNING = ("current", "outdated", "unknown")
+"""States in which a pod has the rules that its init container names."""
 
 
 class _Runs(NamedTuple):
@@ -28,28 +31,42 @@ class _Runs(NamedTuple):
 
 
 class _Next(NamedTuple):
-    """What the next pod will run: `wanted`, or why there will be nothing."""
+    """What the next pod will run: `wanted`, or the state and the reason for there being nothing."""
 
     wanted: Effective | None
-    why_not: str = ""
+    state: str = "template"
+    reason: str = ""
 
 
-def pod_rules(subject: Subject, pod: Object | None, namespace: Object | None, installation: Installation) -> PodRules:
-    """The effective rules of a pod, or of the subject's next pod where `pod` is None."""
+def pod_rules(
+    subject: Subject,
+    pod: Object | None,
+    namespace: Object | None,
+    installation: Installation,
+    words: Sequence[str] = (),
+) -> PodRules:
+    """The effective rules of a pod, or of the subject's next pod where `pod` is None or has never run.
+
+    `words` are those of a command line that lead another command to the same cluster.
+    """
     injection = interception.injection(subject.template, namespace, installation)
     coming = _coming(subject, injection, installation)
-    runs = _runs(pod, installation) if pod is not None else _Runs()
-    state, reason = _state(pod, runs, coming, injection, installation)
-    wanted = coming.wanted
-    shown = runs.found.effective if runs.found and not runs.failed else None
-    entries = _entries(shown, wanted)
-    ruleset, next_script, notes = _ruleset(runs, wanted, installation.injector)
-    writers = runs.found.injectors if runs.found else ()
+    ran = pod if pod is not None and fields.mapping(pod, "status") else None
+    runs = _runs(ran, installation) if ran is not None else _Runs()
+    state, reason = _state(ran, runs, coming, injection, installation)
+    now = runs.found if state in _RUNNING else None
+    known = coming.wanted if installation.config else None
+    next_script, refused = _next_script(coming.wanted, installation.injector)
+    ruleset = (
+        now.ruleset if now else parse(next_script) if state == "template" and next_script and not refused else None
+    )
+    writers = now.injectors if now else ()
     injector = writers[0] if writers and installation.injector not in writers else installation.injector
-    sourced = _sourced(runs.found.effective if runs.found else wanted or _NO_ANSWER, wanted)
+    shown = now.effective if now else coming.wanted or _NOTHING
+    unknown = state == "unknown"
     return PodRules(
         pod=fields.name(pod) if pod is not None else "",
-        namespace=fields.namespace(pod if pod is not None else subject.workload.top.object),
+        namespace=subject.workload.namespace,
         workload="" if subject.workload.bare else subject.workload.label,
         mesh=installation.mesh.name,
         mesh_version=installation.version,
@@ -57,27 +74,29 @@ def pod_rules(subject: Subject, pod: Object | None, namespace: Object | None, in
         injector=injector.name,
         state=state,
         reason=reason,
-        sidecar=workloads.container_readiness(pod, installation.mesh.sidecar) if pod is not None else "",
-        replicas=0 if subject.workload.bare else workloads.replicas(subject.workload.top.object),
-        exclusions=entries,
-        settings=_settings(shown, wanted),
-        rules=_rules(ruleset, injector, sourced) if ruleset else (),
-        notes=[*notes, *_notes(subject, pod, runs, wanted, installation)],
+        sidecar=workloads.container_readiness(ran, installation.mesh.sidecar) if ran is not None else "",
+        exclusions=_entries(now.effective if now else None, shown if unknown else coming.wanted),
+        settings=_settings(now.effective if now else None, shown if unknown else coming.wanted),
+        rules=_rules(ruleset, injector, _sourced(shown, known)) if ruleset else (),
+        notes=[*refused, *_notes(subject, pod, runs, installation)],
+        apply=hints.apply(subject.workload, words) if state == "outdated" and coming.wanted and not refused else "",
         script=runs.found.script if runs.found else "",
         next_script=next_script,
     )
 
 
 def _coming(subject: Subject, injection: Injection, installation: Installation) -> _Next:
+    if injection.refused:
+        return _Next(None, "refused", injection.reason)
     if not injection.injected:
-        return _Next(None, injection.reason)
+        return _Next(None, "not-injected", injection.reason)
     if not installation.intercepts:
-        return _Next(None, f"interceptionMode is {installation.mode or '(none)'}, which adds no init container")
+        return _Next(None, "no-interception", f"interceptionMode {installation.mode or '(none)'}")
     source = "pod annotation" if subject.workload.bare else f"{subject.workload.label} template"
     try:
         return _Next(effective(installation.injector, subject.annotations, installation.spec, pod_source=source))
     except InvalidExclusion as error:
-        return _Next(None, f"the injector refuses the next pod: {error.message}")
+        return _Next(None, "refused", f"the injector refuses the next pod: {error.message}")
 
 
 def _runs(pod: Object, installation: Installation) -> _Runs:
@@ -85,7 +104,7 @@ def _runs(pod: Object, installation: Installation) -> _Runs:
     try:
         return _Runs(interception.running(pod, installation.mesh), failed=failed)
     except RulesSyntaxError as error:
-        return _Runs(broken=str(error), failed=failed)
+        return _Runs(broken=error.message, failed=failed)
 
 
 def _state(
@@ -93,35 +112,45 @@ def _state(
 ) -> tuple[str, str]:
     """State and the plain answer behind it."""
     if pod is None:
-        return ("template", "") if coming.wanted else ("not-injected", coming.why_not)
+        return coming.state, coming.reason
     if runs.failed:
         return "failed", runs.failed
+    if runs.broken and workloads.succeeded(pod, installation.mesh.init_container):
+        return "external", f"its init container ran something else than an injector writes: {runs.broken}"
     if runs.broken:
-        return "external", f"its rules are not written by an injector: {runs.broken}"
+        return "failed", f"its init container's script cannot work: {runs.broken}"
     if runs.found is None:
         return _uncovered(pod, injection, installation)
+    return _compared(runs.found.effective, coming, installation)
+
+
+def _compared(runs: Effective, coming: _Next, installation: Installation) -> tuple[str, str]:
+    """The state of a pod that runs rules of this mesh."""
+    if not installation.config:
+        return "unknown", "there is no MeshConfig in the files to compare it with"
     if coming.wanted is None:
-        return "outdated", f"the next pod will have no such rules: {coming.why_not}"
-    return ("outdated" if interception.differs(runs.found.effective, coming.wanted) else "current"), ""
+        return "outdated", f"the next pod will have no such rules: {coming.reason}"
+    return ("outdated" if interception.differs(runs, coming.wanted) else "current"), ""
 
 
 def _uncovered(pod: Object, injection: Injection, installation: Installation) -> tuple[str, str]:
-    """The state of a pod without the mesh's init container."""
-    mesh = installation.mesh
-    if mesh.uuid_label not in fields.labels(pod) and not workloads.has_container(pod, mesh.sidecar):
+    """The state of a pod without this mesh's init container."""
+    if others := [mesh.title for mesh in MESHES if interception.carries(pod, mesh)]:
+        return "external", f"its rules are those of another mesh ({' or '.join(others)})"
+    if installation.mesh.uuid_label not in fields.labels(pod):
         late = "it was made before it could be injected; the next pod will be"
         return "not-injected", late if injection.injected else injection.reason
     if fields.mapping(pod, "spec", "nodeSelector").get("kubernetes.io/os") == "windows":
         return "no-interception", "Windows pods get no init container"
     if not installation.intercepts:
         return "no-interception", f"interceptionMode {installation.mode or '(none)'}"
-    return "external", "it has a sidecar but no init container: its rules come from elsewhere"
+    return "external", "it is injected but has no init container: its rules come from elsewhere"
 
 
 def _entries(runs: Effective | None, wanted: Effective | None) -> Sequence[EntryState]:
     """Entries of both unions, list by list: programmed, pending or leaving."""
-    now = {entry.key: entry for entry in (runs or _NO_ANSWER).entries}
-    then = {entry.key: entry for entry in (wanted or _NO_ANSWER).entries}
+    now = {entry.key: entry for entry in (runs or _NOTHING).entries}
+    then = {entry.key: entry for entry in (wanted or _NOTHING).entries}
     states = []
     for exclusion_list in LISTS:
         for key, entry in {**now, **then}.items():
@@ -134,28 +163,24 @@ def _entries(runs: Effective | None, wanted: Effective | None) -> Sequence[Entry
 
 
 def _settings(runs: Effective | None, wanted: Effective | None) -> Sequence[SettingState]:
-    now, then = (runs or _NO_ANSWER).settings, (wanted or _NO_ANSWER).settings
+    now, then = (runs or _NOTHING).settings, (wanted or _NOTHING).settings
     pairs = (("local-proxy-mode PodIP", now.pod_ip, then.pod_ip), ("local-dns-proxy", now.dns_proxy, then.dns_proxy))
     return [SettingState(name, running, configured) for name, running, configured in pairs if running or configured]
 
 
 def _sourced(shown: Effective, wanted: Effective | None) -> Effective:
     """The entries with the sources that the configuration gives them."""
-    sources = {entry.key: entry.sources for entry in (wanted or _NO_ANSWER).entries}
+    sources = {entry.key: entry.sources for entry in (wanted or _NOTHING).entries}
     entries = tuple(Entry(entry.list, entry.value, sources.get(entry.key, ())) for entry in shown.entries)
     return shown._replace(entries=entries)
 
 
-def _ruleset(runs: _Runs, wanted: Effective | None, injector: Injector) -> tuple[Ruleset | None, str, Sequence[str]]:
-    """The rules to show (those that run, else those to come), the next pod's script, and what iptables says to it."""
-    notes = []
-    found, text = runs.found.ruleset if runs.found else None, ""
-    if wanted is not None:
-        text = generator.script(injector, wanted)
-        notes = [f"the next pod will not start: {problem.text}" for problem in problems(wanted)]
-        if found is None and not notes:
-            found = parse(text)
-    return found, text, notes
+def _next_script(wanted: Effective | None, injector: Injector) -> tuple[str, Sequence[str]]:
+    """The next pod's script, and what would keep the pod from starting with it."""
+    if wanted is None:
+        return "", ()
+    found = [f"the next pod will not start: {problem.text}" for problem in problems(wanted)]
+    return generator.script(injector, wanted), found
 
 
 def _rules(ruleset: Ruleset, injector: Injector, sourced: Effective) -> Sequence[RuleLine]:
@@ -174,16 +199,15 @@ def _rules(ruleset: Ruleset, injector: Injector, sourced: Effective) -> Sequence
     ]
 
 
-def _notes(
-    subject: Subject, pod: Object | None, runs: _Runs, wanted: Effective | None, installation: Installation
-) -> Sequence[str]:
+def _notes(subject: Subject, pod: Object | None, runs: _Runs, installation: Installation) -> Sequence[str]:
     """What a user should know beside the rules."""
     notes = [installation.note] if installation.note else []
     notes += runs.found.warnings if runs.found else []
-    if wanted is None and pod is None and not installation.intercepts:
-        notes.append("none of the mesh's lists is used in this mode")
     if subject.workload.refusal:
         notes.append(subject.workload.refusal)
+    if subject.workload.unseen:
+        owner = subject.workload.unseen
+        notes.append(f"{owner.kind} {owner.name} is not shown: the next pod is taken to be made as this one was")
     if pod is not None and not subject.workload.bare:
         notes += _stray(installation.injector, fields.annotations(pod), subject.annotations)
     return [*notes, *_ignored(subject.annotations, installation)]

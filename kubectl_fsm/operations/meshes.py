@@ -9,13 +9,12 @@ from kubectl_fsm.errors import Forbidden, MeshError, NotFound, RulesSyntaxError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import (
     FSM,
-    FSM_1_2,
-    FSM_1_5,
     MESHES,
     OSM,
     Injector,
     Installation,
     Mesh,
+    Release,
     family,
 )
 
@@ -53,7 +52,9 @@ def find(cluster: Cluster, control_plane: str = "") -> Sequence[Installation]:
 
 
 def only(installations: Sequence[Installation]) -> Installation:
-    """The one mesh that a mesh-wide edit means. Raises `MeshError` where there are several, listing them."""
+    """The one mesh that is meant as a whole. Raises `MeshError` where there are several, listing them, or none in files."""
+    if not installations[0].config:
+        raise MeshError("there is no MeshConfig in the files", "name the file that has it with -f")
     if len(installations) == 1:
         return installations[0]
     seen = ", ".join(f"{found.mesh.name} in {found.namespace}" for found in installations)
@@ -70,9 +71,9 @@ def namespaces(cluster: Cluster, name: str) -> Mapping[str, Object]:
 
 
 def of_namespace(installations: Sequence[Installation], namespace: Object | None) -> Installation | None:
-    """The mesh that a namespace's label names; None where it names none.
+    """The mesh that a namespace's label names; None where it names none of these.
 
-    A label whose mesh name no control plane carries still means the only mesh of that label's family.
+    A mesh whose name is not known (its control plane does not show it) is meant by any label of its family.
     """
     labels = fields.labels(namespace) if namespace else {}
     candidates = [found for found in installations if found.mesh.monitored_label in labels]
@@ -83,15 +84,43 @@ def of_namespace(installations: Sequence[Installation], namespace: Object | None
     return unnamed[0] if len(unnamed) == 1 else None
 
 
-def of_pod(installations: Sequence[Installation], namespace: Object | None, pod: Object) -> Installation:
-    """The mesh of a pod: its namespace's, else the one whose init container or sidecar label it carries, else the first."""
+def of_pod(installations: Sequence[Installation], namespace: Object | None, *pods: Object) -> Installation | None:
+    """The mesh of pods of one workload: their namespace's, else the one whose marks they carry, else the only one.
+
+    None where there are several and nothing tells which.
+    """
     named = of_namespace(installations, namespace)
-    if named:
-        return named
-    for found in installations:
-        if found.mesh.uuid_label in fields.labels(pod) or interception.carries(pod, found.mesh):
-            return found
-    return installations[0]
+    marked = [found for found in installations for pod in pods if _carries_marks(pod, found.mesh)]
+    known = [*([named] if named else []), *marked, *(installations if len(installations) == 1 else ())]
+    return known[0] if known else None
+
+
+def of_workload(
+    installations: Sequence[Installation], namespace: Object | None, label: str, pods: Sequence[Object]
+) -> Installation:
+    """The mesh of a workload that is to be edited. Raises `MeshError` where it could be one of several."""
+    found = of_pod(installations, namespace, *pods)
+    if found:
+        return found
+    seen = ", ".join(f"{known.mesh.name} in {known.namespace}" for known in installations)
+    raise MeshError(f"nothing tells which mesh {label} belongs to: {seen}", "name it with -N NAMESPACE")
+
+
+def resource(installation: Installation) -> Resource:
+    """Where the installation's MeshConfig is kept, in the version in which it was read."""
+    group, _, version = fields.text(installation.config, "apiVersion").partition("/")
+    return meshconfigs(group, version)
+
+
+def spec(cluster: Cluster, installation: Installation) -> Object:
+    """The MeshConfig's spec as it is now."""
+    if not installation.config:
+        return {}
+    return fields.mapping(cluster.get(resource(installation), installation.config_name, installation.namespace), "spec")
+
+
+def _carries_marks(pod: Object, mesh: Mesh) -> bool:
+    return mesh.uuid_label in fields.labels(pod) or interception.carries(pod, mesh)
 
 
 def _in_control_planes(cluster: Cluster, resource: Resource, namespace: str, selector: str = "") -> Sequence[Object]:
@@ -125,9 +154,14 @@ def _injectors(cluster: Cluster, control_plane: str) -> Sequence[Object]:
 
 
 def _meshconfigs(cluster: Cluster, group: str, version: str, namespace: str) -> Sequence[Object]:
-    """The group's MeshConfigs; of several in one namespace the one with the usual name, which is the one that is read."""
-    resource = meshconfigs(group, version)
-    found = _in_control_planes(cluster, resource, namespace)
+    """The group's MeshConfigs; of several in one namespace the one with the usual name, which is the one that is read.
+
+    Another kind may keep a group alive that has no MeshConfigs any more.
+    """
+    try:
+        found = _in_control_planes(cluster, meshconfigs(group, version), namespace)
+    except NotFound:
+        return ()
     usual = {mesh.meshconfig for mesh in MESHES if mesh.group == group}
     named = {fields.namespace(config) for config in found if fields.name(config) in usual}
     return [config for config in found if fields.name(config) in usual or fields.namespace(config) not in named]
@@ -155,21 +189,19 @@ def _installation(cluster: Cluster, group: str, config: Object, injectors: Seque
     mesh = family(group, image, version, fields.mapping(config, "spec"))
     name = labels.get("meshName", "")
     if version:
-        return Installation(mesh, name, namespace, version, mesh.injector(version), config)
-    injector, note = _guess(cluster, mesh, config)
-    return Installation(mesh, name, namespace, "", injector, config, note)
+        return Installation(mesh, name, namespace, version, mesh.release(version), config)
+    release, note = _guess(cluster, mesh, config)
+    return Installation(mesh, name, namespace, "", release, config, note)
 
 
-def _guess(cluster: Cluster, mesh: Mesh, config: Object) -> tuple[Injector, str]:
-    """The generation of a mesh whose control plane does not show its version: by a running pod, else by the mode."""
-    by_mode = {FSM_1_2.mode: FSM_1_2, FSM_1_5.mode: FSM_1_5, "NodeLevel": FSM_1_5}
+def _guess(cluster: Cluster, mesh: Mesh, config: Object) -> tuple[Release, str]:
+    """The release of a mesh whose control plane does not show its version: by the mode, and by a running pod's rules."""
     mode = fields.text(config, "spec", "traffic", "interceptionMode")
-    injector = by_mode.get(mode, FSM_1_5) if mesh is FSM else mesh.releases[0][1]
+    fitting = [release for release in mesh.releases if release.mode in (None, mode)] or list(mesh.releases)
     writers = _writers_of_a_pod(cluster, mesh) if cluster.remote else ()
-    if writers and injector not in writers:
-        injector = writers[0]
-    fits = "its pods' rules" if writers else "the MeshConfig"
-    return injector, f"{mesh.title}'s version is not shown; read as injector {injector.name}, which fits {fits}"
+    release = next((found for found in fitting if found.injector in writers), fitting[0])
+    fits = "its pods' rules" if release.injector in writers else "the MeshConfig"
+    return release, f"{mesh.title}'s version is not shown; read as injector {release.injector.name}, which fits {fits}"
 
 
 def _writers_of_a_pod(cluster: Cluster, mesh: Mesh) -> Sequence[Injector]:
@@ -191,7 +223,5 @@ def _image(deployment: Object) -> str:
 
 def _assumed() -> Installation:
     """What files without a MeshConfig are read with."""
-    config = {"kind": "MeshConfig", "metadata": {"name": FSM.meshconfig, "namespace": FSM.system_namespace}}
-    mode = {"spec": {"traffic": {"interceptionMode": FSM_1_5.mode}}}
     note = "no MeshConfig in the files: read as FSM 1.5 with empty global lists"
-    return Installation(FSM, "", FSM.system_namespace, "", FSM_1_5, {**config, **mode}, note)
+    return Installation(FSM, "", FSM.system_namespace, "", FSM.releases[0], {}, note)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from kubectl_fsm import fields, workloads
 from kubectl_fsm.cluster.interface import (
+    BUILT_IN,
     CRONJOBS,
     DAEMONSETS,
     DEPLOYMENTS,
@@ -44,15 +45,20 @@ class Workload(NamedTuple):
     """What makes a pod anew.
 
     `top` is the topmost owner (a bare pod is its own), `holder` the object that keeps the pod template (an Argo Rollout
-    may use a Deployment's), None where nothing does; `refusal` says why the template is not to be edited.
+    may use a Deployment's), None where nothing does; `refusal` says why the template is not to be edited; `unseen` is
+    an owner above `top` that is gone or cannot be read.
     """
 
     top: Located
     holder: Located | None
     refusal: str = ""
+    unseen: Owner | None = None
 
     @property
     def label(self) -> str:
+        if self.unseen and self.top.resource is PODS:
+            kinds = {resource.kind: resource.label for resource in BUILT_IN}
+            return f"{kinds.get(self.unseen.kind, self.unseen.kind.lower())}/{self.unseen.name}"
         return self.top.label
 
     @property
@@ -62,7 +68,7 @@ class Workload(NamedTuple):
     @property
     def bare(self) -> bool:
         """Whether it is a pod that nobody makes anew."""
-        return self.top.resource is PODS
+        return self.top.resource is PODS and not self.unseen
 
     @property
     def template(self) -> Object | None:
@@ -71,6 +77,8 @@ class Workload(NamedTuple):
 
     @property
     def uid(self) -> str:
+        if self.unseen and self.top.resource is PODS:
+            return self.unseen.uid or f"{self.namespace}/{self.label}"
         return fields.text(self.top.object, "metadata", "uid") or f"{self.namespace}/{self.label}"
 
 
@@ -86,10 +94,13 @@ class Owners:
         self._cluster = cluster
         self._passed_over = (NotFound, Forbidden) if readable_only else (NotFound,)
         self._known: dict[tuple[str, str, str], Located] = {}
+        self.unreadable: list[str] = []
+        """Kinds that `prefetch` may not list."""
 
     def prefetch(self, namespace: str) -> None:
-        listed = self._cluster.gather(*(partial(self._list, resource, namespace) for resource in _PREFETCHED))
-        for resource, objects in zip(_PREFETCHED, listed, strict=True):
+        resources = (*_PREFETCHED, *(found for found in self._cluster.kinds() if found not in (*_PREFETCHED, PODS)))
+        listed = self._cluster.gather(*(partial(self._list, resource, namespace) for resource in resources))
+        for resource, objects in zip(resources, listed, strict=True):
             for found in objects:
                 self.add(resource, found)
 
@@ -97,6 +108,7 @@ class Owners:
         try:
             return list(self._cluster.list(resource, namespace))
         except self._passed_over:
+            self.unreadable.append(resource.qualified)
             return ()
 
     def add(self, resource: Resource, obj: Object) -> Located:
@@ -110,13 +122,14 @@ class Owners:
 
     def of(self, resource: Resource, obj: Object) -> Workload:
         """The workload above an object, or the object itself."""
-        chain = [Located(resource, obj)]
+        chain, unseen = [Located(resource, obj)], None
         while len(chain) < _MAX_DEPTH and (owner := workloads.controller(chain[-1].object)):
             parent = self._owner(owner, chain[-1].namespace)
             if parent is None:
+                unseen = owner
                 break
             chain.append(parent)
-        return self._workload(chain)
+        return self._workload(chain)._replace(unseen=unseen)
 
     def _owner(self, owner: Owner, namespace: str) -> Located | None:
         """The owner that a reference names; None where it is gone, or another object has its name now."""
@@ -137,7 +150,9 @@ class Owners:
         top = chain[-1]
         reference = workloads.template_reference(top.object)
         if reference:
-            return Workload(top, self._owner(reference, top.namespace), "")
+            holder = self._owner(reference, top.namespace)
+            missing = f"its workloadRef names {reference.kind} {reference.name}, which is not there"
+            return Workload(top, holder, "" if holder else missing)
         if top.resource is JOBS:
             return Workload(top, top, "a Job's pod template is immutable; edit the manifest and create the Job anew")
         if top.resource is PODS:

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from kubectl_fsm import fields
 from kubectl_fsm.cluster.interface import Cluster
-from kubectl_fsm.errors import ApiError
+from kubectl_fsm.errors import ApiError, NotFound
 from kubectl_fsm.fields import Object
+from kubectl_fsm.reports import Writer
 
 _ARGO_ID = "argocd.argoproj.io/tracking-id"
 _ARGO_LABEL = "argocd.argoproj.io/instance"
@@ -38,14 +39,14 @@ def keepers(cluster: Cluster, obj: Object, paths: Sequence[tuple[str, ...]]) -> 
     return found
 
 
-def writers(obj: Object, path: tuple[str, ...]) -> Sequence[str]:
-    """Who wrote the field at `path`, with the time, newest first: `alice 2024-05-01T10:00:00Z` (metadata.managedFields)."""
+def writers(obj: Object, path: tuple[str, ...]) -> Sequence[Writer]:
+    """Who wrote the field at `path`, newest first (metadata.managedFields)."""
     found = [
-        (fields.text(entry, "time"), fields.text(entry, "manager"))
+        Writer(fields.text(entry, "manager"), fields.text(entry, "time"))
         for entry in fields.items(obj, "metadata", "managedFields")
         if _owns(entry, path)
     ]
-    return [f"{manager} {time}".strip() for time, manager in sorted(found, reverse=True)]
+    return sorted(found, key=lambda writer: writer.time, reverse=True)
 
 
 def _keeper(name: str, obj: Object, managers: Sequence[str], paths: Sequence[tuple[str, ...]]) -> Keeper:
@@ -67,9 +68,13 @@ def _argo(cluster: Cluster, obj: Object) -> Keeper | None:
     try:
         resource = cluster.resource_named("applications.argoproj.io")
         known = [found for found in cluster.list(resource) if fields.name(found) == name]
+    except NotFound:
+        return Keeper(
+            f"Argo CD (application {name}) tracks this object, but there is no Argo CD here", takes_back=False
+        )
     except ApiError as error:
         return Keeper(
-            f"Argo CD (application {name}) keeps this object; its sync policy cannot be read: {error.message}", False
+            f"Argo CD (application {name}) keeps this object; whether it heals it cannot be read: {error.message}", True
         )
     healed = any(fields.mapping(app, "spec", "syncPolicy", "automated").get("selfHeal") is True for app in known)
     if healed:

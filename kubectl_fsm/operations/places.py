@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, Protocol
 from kubectl_fsm import fields, workloads
 from kubectl_fsm.cluster.interface import Resource
 from kubectl_fsm.errors import Refused
-from kubectl_fsm.exclusions import atoi, network, trim
+from kubectl_fsm.exclusions import atoi, items, network
 from kubectl_fsm.fields import Object
-from kubectl_fsm.meshes import ExclusionList, Installation, Item
+from kubectl_fsm.meshes import ExclusionList, Injector, Installation, Item
 from kubectl_fsm.operations.guards import Union
 from kubectl_fsm.operations.owners import Workload
 from kubectl_fsm.operations.survey import Subject
@@ -72,7 +72,7 @@ class Place(Protocol):
         """The list's items as the object holds them."""
 
     def lacks(self, obj: Object, exclusion_list: ExclusionList) -> bool:
-        """Whether the object should have the list, if only an empty one, and has none."""
+        """Whether an empty list has to be written to make the object hold one."""
 
     def merge(self, values: Mapping[ExclusionList, Sequence[Any]]) -> Object:
         """The JSON merge patch that makes the object hold these items."""
@@ -80,8 +80,8 @@ class Place(Protocol):
     def path(self, exclusion_list: ExclusionList) -> tuple[str, ...]:
         """The field that keeps the list."""
 
-    def union(self, obj: Object, subject: Subject) -> Union:
-        """What the subject's next pod is made from, if the object is as given."""
+    def union(self, obj: Object, subject: Subject, spec: Object) -> Union:
+        """What the subject's next pod is made from, if the object is as given and the MeshConfig's spec is `spec`."""
 
 
 class MeshConfigPlace(NamedTuple):
@@ -112,21 +112,21 @@ class MeshConfigPlace(NamedTuple):
     def path(self, exclusion_list: ExclusionList) -> tuple[str, ...]:
         return ("spec", "traffic", exclusion_list.field)
 
-    def union(self, obj: Object, subject: Subject) -> Union:
+    def union(self, obj: Object, subject: Subject, spec: Object) -> Union:  # noqa: ARG002 - the object has it
         return Union(subject.annotations, fields.mapping(obj, "spec"))
 
 
 class AnnotationPlace(NamedTuple):
     """A workload's pod template, or a bare pod: lists are annotations, comma separated.
 
-    `template` is the path of the template inside the object (empty for a pod), `spec` the MeshConfig's.
+    `template` is the path of the template inside the object, empty for a pod.
     """
 
     resource: Resource
     name: str
     namespace: str
     template: tuple[str, ...]
-    installation: Installation
+    injector: Injector
 
     @property
     def title(self) -> str:
@@ -139,22 +139,24 @@ class AnnotationPlace(NamedTuple):
 
     def held(self, obj: Object, exclusion_list: ExclusionList) -> Sequence[Any]:
         found = fields.texts(obj, *self.path(exclusion_list)[:-1]).get(self.path(exclusion_list)[-1], "")
-        return [item for part in found.split(",") if (item := trim(part))]
+        return [item for item in items(found) if item]
 
-    def lacks(self, obj: Object, exclusion_list: ExclusionList) -> bool:  # noqa: ARG002 - an annotation may be missing
-        return False
+    def lacks(self, obj: Object, exclusion_list: ExclusionList) -> bool:
+        """An annotation may be missing, but one that holds nothing makes the injector refuse the pod."""
+        *path, key = self.path(exclusion_list)
+        return key in fields.texts(obj, *path) and not self.held(obj, exclusion_list)
 
     def merge(self, values: Mapping[ExclusionList, Sequence[Any]]) -> Object:
-        patch: Object = {self.path(found)[-1]: ",".join(items) or None for found, items in values.items()}
+        patch: Object = {self.path(found)[-1]: ",".join(own) or None for found, own in values.items()}
         for step in reversed((*self.template, "metadata", "annotations")):
             patch = {step: patch}
         return patch
 
     def path(self, exclusion_list: ExclusionList) -> tuple[str, ...]:
-        return (*self.template, "metadata", "annotations", self.installation.injector.annotation(exclusion_list))
+        return (*self.template, "metadata", "annotations", self.injector.annotation(exclusion_list))
 
-    def union(self, obj: Object, subject: Subject) -> Union:  # noqa: ARG002 - the object is the subject's template
-        return Union(fields.texts(obj, *self.template, "metadata", "annotations"), self.installation.spec)
+    def union(self, obj: Object, subject: Subject, spec: Object) -> Union:  # noqa: ARG002 - the object is its template
+        return Union(fields.texts(obj, *self.template, "metadata", "annotations"), spec)
 
 
 def place_of(workload: Workload, installation: Installation) -> AnnotationPlace:
@@ -163,7 +165,9 @@ def place_of(workload: Workload, installation: Installation) -> AnnotationPlace:
     if workload.refusal or holder is None:
         raise Refused(f"{workload.label} in {workload.namespace} is not edited: {workload.refusal}")
     path = workloads.template_path(holder.object)
-    return AnnotationPlace(holder.resource, fields.name(holder.object), holder.namespace, path or (), installation)
+    return AnnotationPlace(
+        holder.resource, fields.name(holder.object), holder.namespace, path or (), installation.injector
+    )
 
 
 def _stored(exclusion_list: ExclusionList, item: Any) -> Any:

@@ -1,31 +1,32 @@
 """IP ranges by name: a Service, the Kubernetes API, the cloud's metadata."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kubectl_fsm import fields
 from kubectl_fsm.cluster.interface import SERVICES, Cluster
 from kubectl_fsm.errors import Refused
-from kubectl_fsm.exclusions import is_ipv4, parse_range
+from kubectl_fsm.exclusions import is_ipv4, parse_range, split
 
 KUBERNETES_API = "kubernetes-api"
 CLOUD_METADATA = "cloud-metadata"
 _METADATA_RANGE = "169.254.169.254/32"
-_SERVICE = re.compile(r"(?:svc|services?)/([a-z0-9-]+)(?:\.([a-z0-9-]+))?")
+_SERVICE = re.compile(r"(?:svc|services?)/([a-z0-9-]+)(?:\.([a-z0-9-]+)(?:\.svc(?:\.[a-z0-9.-]+)?)?)?")
 
 
-def check(words: Sequence[str]) -> Sequence[str]:
-    """The words, each a name or a good range (a bare address as /32). Raises `UsageError`."""
-    parts = [part for word in words for part in word.replace(",", " ").split()]
-    return [part if _named(part) else parse_range(part) for part in parts]
+def values(words: Sequence[str], *, removing: bool, namespace: str) -> Callable[[Cluster], Sequence[str]]:
+    """What asks a cluster for the ranges that words stand for: a name, an address (as /32) or a range.
 
-
-def resolve(words: Sequence[str], namespace: str, cluster: Cluster) -> Sequence[str]:
-    """Ranges for checked words; a Service without a namespace is in `namespace`, else in the cluster's default one.
-
-    Raises `NotFound`, and `Refused` for a Service that has no IPv4 ClusterIP.
+    A Service without a namespace is in `namespace`, else in the cluster's default one. To be taken out of a list, a
+    word may also be whatever else somebody may have put there. Raises `UsageError` at once; what is returned raises
+    `NotFound`, and `Refused` for a Service that has no IPv4 ClusterIP.
     """
-    return [_resolve(word, namespace or cluster.namespace, cluster) for word in words]
+    parts = [word if _named(word) else _range(word, removing=removing) for word in split(words)]
+    return lambda cluster: [_resolve(part, namespace or cluster.namespace, cluster) for part in parts]
+
+
+def _range(word: str, *, removing: bool) -> str:
+    return word if removing and not is_ipv4(word) else parse_range(word)
 
 
 def _named(word: str) -> bool:

@@ -1,10 +1,11 @@
-"""Who is affected by an edit: everything that will make a meshed pod, with the pods it has now."""
+"""Who makes pods: workloads and bare pods with the pods they have, and which of them an edit of a mesh affects."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from kubectl_fsm import fields, interception, workloads
 from kubectl_fsm.cluster.interface import JOBS, NAMESPACES, PODS, REPLICASETS, Cluster
+from kubectl_fsm.errors import UsageError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import Installation
 from kubectl_fsm.operations.owners import Owners, Workload
@@ -14,24 +15,50 @@ _FEW = 8
 
 
 class Subject(NamedTuple):
-    """A workload (or bare pod) and its pods; `annotations` are those of the next pod."""
+    """A workload (or bare pod) and the pods that it has and that have not finished."""
 
     workload: Workload
     pods: Sequence[Object]
 
     @property
-    def annotations(self) -> Mapping[str, str]:
+    def template(self) -> Object:
+        """What the next pod is made from. Raises `UsageError` where nothing shows it."""
         template = self.workload.template
-        return fields.annotations(template if template is not None else self.pods[0])
+        if template is not None:
+            return template
+        if self.pods:
+            return self.pods[0]
+        raise UsageError(f"{self} has neither pods nor a pod template", "name a workload or a pod")
 
     @property
-    def template(self) -> Object:
-        """What the next pod is made from."""
-        template = self.workload.template
-        return template if template is not None else self.pods[0]
+    def annotations(self) -> Mapping[str, str]:
+        """Those of the next pod."""
+        return fields.annotations(self.template)
 
     def __str__(self) -> str:
         return f"{self.workload.label} in {self.workload.namespace}"
+
+
+def subjects(cluster: Cluster, owners: Owners, namespace: str, selector: str = "") -> Sequence[Subject]:
+    """Everything in a namespace (in all where it is empty) that makes pods, in the order of namespaces and names.
+
+    With a selector only what owns pods with these labels; without one also workloads that have no pod now, because they
+    are scaled to zero, their pods are refused, or they are manifests.
+    """
+    pods, _ = cluster.gather(lambda: list(cluster.list(PODS, namespace, selector)), lambda: owners.prefetch(namespace))
+    found: dict[str, tuple[Workload, list[Object]]] = {}
+    for pod in pods:
+        if not workloads.finished(pod):
+            workload = owners.of(PODS, pod)
+            found.setdefault(workload.uid, (workload, []))[1].append(pod)
+    for located in owners.known() if not selector else ():
+        if namespace not in ("", located.namespace) or (cluster.remote and located.resource in (JOBS, REPLICASETS)):
+            continue
+        workload = owners.of(located.resource, located.object)
+        if workload.top == located and workload.template is not None:
+            found.setdefault(workload.uid, (workload, []))
+    known = [Subject(workload, own) for workload, own in found.values()]
+    return sorted(known, key=lambda subject: (subject.workload.namespace, subject.workload.label))
 
 
 def of_mesh(cluster: Cluster, installation: Installation) -> Sequence[Subject]:
@@ -39,42 +66,28 @@ def of_mesh(cluster: Cluster, installation: Installation) -> Sequence[Subject]:
 
     Raises `Forbidden` where pods, workloads or namespaces cannot be listed: a check that cannot look must not pass.
     """
-    label = installation.mesh.monitored_label
-    selector = f"{label}={installation.name}" if installation.name else label
-    namespaces = {fields.name(found): found for found in cluster.list(NAMESPACES, selector=selector)}
-    if not namespaces and not cluster.remote:
-        namespaces = {fields.namespace(pod): pod for pod in cluster.list(PODS)}
+    namespaces = {
+        fields.name(found): found for found in cluster.list(NAMESPACES, selector=_selector(cluster, installation))
+    }
+    one_by_one = cluster.remote and len(namespaces) <= _FEW
     owners = Owners(cluster)
-    pods: list[Object] = []
-    for scope in sorted(namespaces) if len(namespaces) <= _FEW else [""]:
-        owners.prefetch(scope)
-        pods += (pod for pod in cluster.list(PODS, scope) if fields.namespace(pod) in namespaces)
-    subjects = [
-        *_with_pods(owners, (pod for pod in pods if not workloads.finished(pod))),
-        *_without_pods(owners, namespaces, pods),
+    found = [
+        subject
+        for scope in (sorted(namespaces) if one_by_one else [""])
+        for subject in subjects(cluster, owners, scope)
+        if not cluster.remote or subject.workload.namespace in namespaces
     ]
-    return [found for found in subjects if _concerned(found, namespaces.get(found.workload.namespace), installation)]
+    return [
+        subject for subject in found if _concerned(subject, namespaces.get(subject.workload.namespace), installation)
+    ]
 
 
-def _with_pods(owners: Owners, pods: Iterable[Object]) -> Sequence[Subject]:
-    grouped: dict[str, tuple[Workload, list[Object]]] = {}
-    for pod in pods:
-        workload = owners.of(PODS, pod)
-        grouped.setdefault(workload.uid, (workload, []))[1].append(pod)
-    return [Subject(workload, found) for workload, found in grouped.values()]
-
-
-def _without_pods(owners: Owners, namespaces: Mapping[str, Object], pods: Iterable[Object]) -> Sequence[Subject]:
-    """Workloads that have no pod now (scaled to zero, or refused by the injector) but will make some."""
-    owning = {owners.of(PODS, pod).uid for pod in pods}
-    found = []
-    for located in owners.known():
-        if located.resource in (PODS, JOBS, REPLICASETS) or located.namespace not in namespaces:
-            continue
-        workload = owners.of(located.resource, located.object)
-        if workload.top == located and workload.template is not None and workload.uid not in owning:
-            found.append(Subject(workload, ()))
-    return found
+def _selector(cluster: Cluster, installation: Installation) -> str:
+    """The mesh's namespaces; of manifests all, since a namespace that is not among them may be in the mesh too."""
+    label = installation.mesh.monitored_label
+    if not cluster.remote:
+        return ""
+    return f"{label}={installation.name}" if installation.name else label
 
 
 def _concerned(subject: Subject, namespace: Object | None, installation: Installation) -> bool:

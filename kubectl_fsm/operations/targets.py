@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kubectl_fsm import fields, workloads
-from kubectl_fsm.cluster.interface import CRONJOBS, DAEMONSETS, DEPLOYMENTS, PODS, STATEFULSETS, Cluster, Resource
+from kubectl_fsm.cluster.interface import PODS, Cluster, Resource
 from kubectl_fsm.errors import UsageError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.operations.owners import Owners, Workload, pods_of
-from kubectl_fsm.operations.survey import Subject
+from kubectl_fsm.operations.survey import Subject, subjects
 
 
 @dataclass(frozen=True)
@@ -35,60 +35,37 @@ class Selection:
 
 
 def locate(cluster: Cluster, name: str, namespace: str) -> tuple[Resource, Object]:
-    """The object that a target names. Raises `NotFound`, `UsageError`."""
+    """The object that a target names; in files without a namespace given, wherever it is.
+
+    Raises `NotFound`, and `UsageError` for what is no target or could be several.
+    """
     kind, slash, plain = name.rpartition("/")
     if not plain or (slash and not kind) or "/" in kind:
         raise UsageError(f"{name!r} is not a target", "write NAME for a pod, or KIND/NAME such as deploy/web")
     resource = cluster.resource_named(kind) if slash else PODS
-    return resource, cluster.get(resource, plain, namespace or cluster.namespace)
+    if cluster.remote or namespace:
+        return resource, cluster.get(resource, plain, namespace or cluster.namespace)
+    places = [fields.namespace(found) for found in cluster.list(resource) if fields.name(found) == plain]
+    if len(places) > 1:
+        raise UsageError(f"{name} is in several namespaces: {', '.join(places)}", "name one with -n")
+    return resource, cluster.get(resource, plain, places[0] if places else cluster.namespace)
 
 
 def select(cluster: Cluster, owners: Owners, selection: Selection) -> Sequence[Subject]:
-    """The pods that a selection means, with their workloads, in the order of their names."""
+    """What a selection means: workloads with their pods, or just the pods that are named."""
     if not selection.names:
-        return _listed(cluster, owners, selection)
-    subjects = []
+        return subjects(cluster, owners, selection.scope(cluster), selection.selector)
+    found = []
     for name in selection.names:
-        resource, found = locate(cluster, name, selection.namespace)
-        workload = owners.of(resource, found)
-        subjects.append(Subject(workload, [found] if resource is PODS else pods_of(cluster, owners, workload)))
-    return subjects
-
-
-def _listed(cluster: Cluster, owners: Owners, selection: Selection) -> Sequence[Subject]:
-    scope = selection.scope(cluster)
-    pods, _ = cluster.gather(
-        lambda: [pod for pod in cluster.list(PODS, scope, selection.selector) if not workloads.finished(pod)],
-        lambda: owners.prefetch(scope),
-    )
-    grouped: dict[str, tuple[Workload, list[Object]]] = {}
-    for pod in pods:
-        workload = owners.of(PODS, pod)
-        grouped.setdefault(workload.uid, (workload, []))[1].append(pod)
-    subjects = [Subject(workload, found) for workload, found in grouped.values()]
-    if not cluster.remote and not selection.selector:
-        subjects += _unstarted(owners, scope, set(grouped))
-    return sorted(subjects, key=lambda subject: (subject.workload.namespace, subject.workload.label))
-
-
-def _unstarted(owners: Owners, scope: str, started: set[str]) -> Sequence[Subject]:
-    """Workloads in files, whose pods are not made yet."""
-    found = (
-        owners.of(located.resource, located.object)
-        for located in owners.known()
-        if scope in ("", located.namespace) and not workloads.controller(located.object)
-    )
-    return [
-        Subject(workload, ()) for workload in found if workload.uid not in started and workload.template is not None
-    ]
-
-
-EDITABLE: Sequence[Resource] = (DEPLOYMENTS, STATEFULSETS, DAEMONSETS, CRONJOBS)
-"""Built-in workloads whose pod templates can be edited."""
+        resource, obj = locate(cluster, name, selection.namespace)
+        workload = owners.of(resource, obj)
+        found.append(Subject(workload, [obj] if resource is PODS else pods_of(cluster, owners, workload)))
+        _ = found[-1].template
+    return found
 
 
 def describe(workload: Workload) -> str:
     """`deploy/web in shop (12 replicas)`."""
     count = workloads.replicas(workload.top.object)
-    replicas = f" ({count} replica{'s' if count != 1 else ''})" if not workload.bare else ""
-    return f"{workload.label} in {fields.namespace(workload.top.object)}{replicas}"
+    replicas = f" ({count} replica{'s' if count != 1 else ''})" if count is not None else ""
+    return f"{workload.label} in {workload.namespace}{replicas}"

@@ -37,7 +37,10 @@ def as_names(report: Report) -> str:
 def document(report: Report) -> Mapping[str, Any]:
     """The report as plain data. An edit is the edited object itself, as kubectl prints it."""
     if isinstance(report, EditReport):
-        return report.resource
+        metadata = {
+            key: value for key, value in fields.mapping(report.resource, "metadata").items() if key != "managedFields"
+        }
+        return {**report.resource, "metadata": metadata}
     head = {"apiVersion": API_VERSION, "kind": type(report).__name__.removesuffix("Report")}
     if isinstance(report, VersionReport):
         meshes = None if report.meshes is None else [mesh._asdict() for mesh in report.meshes]
@@ -88,7 +91,7 @@ def _configured(item: ConfiguredObject) -> Mapping[str, Any]:
                 "list": entry.list,
                 "value": entry.value,
                 "note": entry.note or None,
-                "writtenBy": item.writers.get(entry.list),
+                "writtenBy": item.writers[entry.list]._asdict() if entry.list in item.writers else None,
             }
             for entry in item.entries
         ],

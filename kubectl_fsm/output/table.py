@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from tabulate import tabulate
+import tabulate
 
 from kubectl_fsm import fields
 from kubectl_fsm.fields import Object
@@ -30,6 +30,7 @@ _COLOURS = {
     "failed": "31",
     "edited": "32",
 }
+tabulate.MIN_PADDING = 0  # two blanks between columns, also where a heading is the widest cell
 _SHOWN_COMMANDS = 5
 _NAMED = 3
 
@@ -51,23 +52,23 @@ def as_table(report: Report, style: Style) -> str:
     if isinstance(report, RulesReport):
         return _rules(report, style)
     if isinstance(report, ExclusionsReport):
-        return report.export or _exclusions(report, style)
+        return _exclusions(report, style)
     if isinstance(report, EditReport):
         return _edit(report, style)
     return _version(report)
 
 
 def as_iptables(report: RulesReport) -> str:
-    """The exact scripts: what each pod runs, else what the next one will. Several are told apart by a comment."""
-    scripts = [(item, item.script or item.next_script) for item in report.items]
+    """The exact scripts: what each pod's init container holds; without a pod, what the next one's will."""
+    scripts = [(item, item.next_script if item.state == "template" else item.script) for item in report.items]
     if len(scripts) == 1:
         return scripts[0][1]
-    return "".join(f"# {_name(item)} in {item.namespace}\n{text}" for item, text in scripts)
+    return "".join(f"# {_name(item)} in {item.namespace}\n{text}" for item, text in scripts if text)
 
 
 def _grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table as kubectl prints it: columns, no lines; cells are made safe."""
-    return tabulate(rows, head, tablefmt="plain", disable_numparse=True) + "\n"
+    return tabulate.tabulate(rows, head, tablefmt="plain", disable_numparse=True) + "\n"
 
 
 def _rules(report: RulesReport, style: Style) -> str:
@@ -97,7 +98,7 @@ def _summary(item: PodRules, style: Style, *, several: bool) -> Sequence[str]:
 
 def _changes(item: PodRules) -> str:
     """`+8080 outbound-port, -10.0.0.0/8 outbound-ip`."""
-    if item.state == "template":
+    if not item.script:
         return ""
     signs = {"pending": "+", "leaving": "-"}
     found = [f"{signs[entry.state]}{entry.value} {entry.list}" for entry in item.exclusions if entry.state in signs]
@@ -143,9 +144,13 @@ def _detail(group: Sequence[PodRules], style: Style) -> str:
         if lines:
             parts.append(_hook(hook, lines, style))
     parts += [f"Note: {visible(note)}\n" for note in dict.fromkeys(item.notes)]
-    if item.state == "outdated" and item.workload:
-        parts.append(f"Apply: {visible(_roll(item))}   ({item.replicas} pod{'s' if item.replicas != 1 else ''})\n")
+    if item.apply:
+        parts.append(f"Apply: {visible(item.apply)}   # {len(group)} pod{'s' if len(group) != 1 else ''}\n")
     return "".join(parts)
+
+
+def _sourceless(item: PodRules) -> str:
+    return "not known" if item.state == "unknown" else "no longer in force" if item.reason else "no longer configured"
 
 
 def _title(group: Sequence[PodRules], style: Style) -> str:
@@ -179,24 +184,26 @@ def _hook(hook: str, lines: Sequence[RuleLine], style: Style) -> str:
     return _grid([hook, "RULE", "TO", "WHY", *(["IPTABLES"] if style.wide else [])], rows)
 
 
-def _roll(item: PodRules) -> str:
-    return f"kubectl rollout restart {item.workload} -n {item.namespace}"
-
-
 def _exclusions(report: ExclusionsReport, style: Style) -> str:
-    rows = []
-    for item in report.items:
-        place = [visible(item.namespace) or "-", visible(item.object)]
-        for number, entry in enumerate(item.entries):
-            note = "; ".join(part for part in (entry.note, "" if number else item.note) if part)
-            writer = item.writers.get(entry.list, "-")
-            rows.append(
-                [*place, entry.list, visible(entry.value), *([visible(writer)] if style.wide else []), visible(note)]
-            )
-        if not item.entries:
-            rows.append([*place, "-", "-", *(["-"] if style.wide else []), visible(item.note)])
-    head = ["NAMESPACE", "OBJECT", "LIST", "VALUE", *(["WRITTEN BY"] if style.wide else []), "NOTE"]
-    return _grid(head, rows)
+    rows = [
+        [
+            visible(item.namespace) or "-",
+            visible(item.object),
+            entry.list,
+            visible(entry.value),
+            *([visible(" ".join(item.writers.get(entry.list, ("-",))))] if style.wide else []),
+            visible(entry.note),
+        ]
+        for item in report.items
+        for entry in item.entries
+    ]
+    head = ["NAMESPACE", "OBJECT", "LIST", "VALUE", *(["LIST LAST WRITTEN BY"] if style.wide else []), "NOTE"]
+    notes = [
+        f"{visible(item.object)} in {visible(item.namespace) or 'no namespace'}: {visible(item.note)}\n"
+        for item in report.items
+        if item.note
+    ]
+    return "".join([_grid(head, rows) if rows else "no exclusions\n", *notes])
 
 
 def _edit(report: EditReport, style: Style) -> str:
@@ -205,11 +212,7 @@ def _edit(report: EditReport, style: Style) -> str:
     lines = [
         f"{visible(report.object)} in {visible(report.namespace)} {style.paint(report.result)}{dry} ({visible(where)})"
     ]
-    for change in report.changes:
-        if change.before == change.after:
-            lines.append(f"{change.list}: {_list(change.after)}")
-        else:
-            lines.append(f"{change.list}: {_list(change.before)} → {_list(change.after)}")
+    lines += [f"{change.list}: {visible(str(change))}" for change in report.changes]
     if report.diff:
         lines.append(_diff(report.previous, report.resource).rstrip("\n"))
     if report.result == "edited":
@@ -219,18 +222,14 @@ def _edit(report: EditReport, style: Style) -> str:
 
 def _consequences(report: EditReport) -> Sequence[str]:
     would = " would" if report.dry_run else ""
-    run = f"{report.outdated} of {report.pods} pod{'s' if report.pods != 1 else ''}{would} run outdated rules"
-    lines = [f"{run}; {visible(report.consequence)}" if report.pods else visible(report.consequence)]
+    run = f"{report.outdated} of {report.pods} pod{'s' if report.pods != 1 else ''}{would} run{'s' if report.outdated == 1 and not would else ''} outdated rules"
+    lines = [f"{run}; {visible(report.consequence)}" if report.outdated else visible(report.consequence)]
     lines += [f"Apply: {visible(command)}" for command in report.apply[:_SHOWN_COMMANDS]]
     if len(report.apply) > _SHOWN_COMMANDS:
         lines.append(
             f"       and {len(report.apply) - _SHOWN_COMMANDS} more: kubectl fsm rules -A shows which are outdated"
         )
     return [*lines, f"Undo: {visible(report.undo)}"] if report.undo and not report.dry_run else lines
-
-
-def _list(values: Sequence[str]) -> str:
-    return f"[{visible(' '.join(values))}]"
 
 
 def _diff(before: Object, after: Object) -> str:

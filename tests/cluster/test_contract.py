@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
@@ -124,7 +124,7 @@ def test_get(world):
     assert world.cluster.get(FLEETS, f"fleet-{world.here}")["kind"] == "Fleet"
 
 
-@pytest.mark.parametrize("resource", [SERVICES, PODS, WIDGETS, replace(WIDGETS, plural="gadgets", kind="Gadget")])
+@pytest.mark.parametrize("resource", [SERVICES, PODS, WIDGETS, WIDGETS._replace(plural="gadgets", kind="Gadget")])
 @pytest.mark.parametrize("verb", ["get", "patch"])
 def test_what_is_not_there(world, resource, verb):
     with pytest.raises(NotFound) as error:

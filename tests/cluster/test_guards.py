@@ -11,7 +11,6 @@ import pytest
 from tests.cluster.test_main_job import PORTS, ready_pods
 from tests.support import workloads
 from tests.support.control_plane import ApiFailure
-from tests.support.mesh import FSM
 from tests.support.plugin import EXECUTABLE
 
 
@@ -39,7 +38,7 @@ def untouched(fsm, before):
         (("exclude-port", "6060", "--inbound"), 1, "port 6060 is the sidecar's repo listener"),
         (("exclude-port", "8080", "--inbound"), 1, "no port of the containers is intercepted any more"),
         (("exclude-ip", "fd00::/8"), 2, "is IPv6"),
-        (("exclude-ip", "0.0.0.0/2"), 1, "0.0.0.0/2 excludes 1/4 of all addresses"),
+        (("exclude-ip", "0.0.0.0/2"), 1, "the new ranges exclude 25% of all addresses"),
         (("exclude-ip", "$(id)10.0.0.0/8"), 2, "is not an IPv4 range"),
         (("include-ip", "10.0.0.0/8"), 1, "the first included range"),
         (("exclude-interface", "+"), 2, "'+' is not the name of a network interface"),
@@ -47,6 +46,12 @@ def untouched(fsm, before):
         (("exclude-interface", "a" * 16), 2, "longer than the 15 characters"),
         (("exclude-interface", "eth0"), 1, "default route"),
         (("exclude-interface", "eth+"), 1, "default route"),
+        (("exclude-interface", "lo"), 1, "what the pod sends to itself"),
+        (("exclude-interface", "--", "-eth9"), 2, "is not the name of a network interface"),
+        (("exclude-ip", *(f"{number * 16}.0.0.0/4" for number in range(16))), 1, "exclude 100% of all addresses"),
+        (("exclude-ip", "10.0.0.0/08"), 2, "reads as octal"),
+        (("exclude-ip", "--replace", ""), 2, "the values given are empty"),
+        (("exclude-port", "--replace", ","), 2, "the values given are empty"),
         (("exclude-port",), 2, "no value given"),
         (("exclude-port", "80", "--clear"), 2, "--clear takes no values"),
         (("exclude-port", "80", "--remove", "--replace"), 2, "exclude each other"),
@@ -122,7 +127,7 @@ def test_dry_runs_write_nothing(fsm, fsm_plugin, web):
     server = fsm_plugin.run("exclude-port", "6379", "--dry-run=server", "-o", "json")
     assert json.loads(server.stdout)["spec"]["traffic"]["outboundPortExclusionList"] == [6379]
     assert fsm_plugin.run("exclude-port", "6379", "-o", "name", "--dry-run").stdout == (
-        "meshconfigs.config.flomesh.io/fsm-mesh-config\n"
+        "meshconfig.config.flomesh.io/fsm-mesh-config\n"
     )
     assert untouched(fsm, before)
 
@@ -142,7 +147,7 @@ def test_remove_replace_clear_and_unchanged(fsm, fsm_plugin):
     assert "Undo: kubectl fsm exclude-port 2" in removed.stdout
     replaced = fsm_plugin.run("exclude-port", "--replace", "7", "1")
     assert ports() == [7, 1]
-    assert "Undo: kubectl fsm exclude-port --replace 1 3" in replaced.stdout
+    assert "Undo: kubectl fsm exclude-port --remove 7 && kubectl fsm exclude-port 3" in replaced.stdout
     fsm_plugin.run("exclude-port", "--clear")
     assert ports() == []
 
@@ -165,8 +170,14 @@ def test_what_others_left_survives(fsm, fsm_plugin, web):
     traffic = fsm.meshconfig()["spec"]["traffic"]
     assert traffic["outboundPortExclusionList"] == [6379, 70000, 7070]
     assert traffic["networkInterfaceExclusionList"] == ["$(reboot)"]
-    assert fsm_plugin.run("exclude-port", "--replace", "6379").returncode == 0
-    assert fsm.meshconfig()["spec"]["traffic"]["outboundPortExclusionList"] == [6379]
+    assert "Apply:" not in done.stdout, "a restart would break the pods"
+    for args in (("exclude-port", "70000"), ("exclude-interface", "$(reboot)"), ("exclude-ip", "fd00::/8")):
+        removed = fsm_plugin.run(args[0], "--remove", args[1])
+        assert removed.returncode == 0, removed.stderr
+        assert "Undo" not in removed.stdout, "it could not be written again"
+    traffic = fsm.meshconfig()["spec"]["traffic"]
+    assert traffic["outboundPortExclusionList"] == [6379, 7070]
+    assert traffic["networkInterfaceExclusionList"] == traffic["outboundIPRangeExclusionList"] == []
 
 
 def test_lists_that_are_null_or_missing(control_plane, fsm, fsm_plugin):
@@ -194,9 +205,22 @@ def test_lists_that_are_null_or_missing(control_plane, fsm, fsm_plugin):
 
 
 def _nulls(fsm):
-    fsm.set(outboundPortExclusionList=None, inboundPortExclusionList=None)
+    """Set two lists to null; False as long as the older CRD is in force, which does not take it."""
+    if not _accepted(fsm, "Required value", outboundPortExclusionList=None, inboundPortExclusionList=None):
+        return False
     traffic = fsm.meshconfig()["spec"]["traffic"]
     return traffic.get("outboundPortExclusionList") is None and traffic.get("inboundPortExclusionList") is None
+
+
+def _accepted(fsm, refusal, **traffic):
+    """Whether the API server stores these fields; an answer that does not say `refusal` is an error of the test."""
+    try:
+        fsm.set(**traffic)
+    except ApiFailure as failure:
+        if refusal not in str(failure):
+            raise
+        return False
+    return True
 
 
 def test_a_mode_that_the_crd_no_longer_allows(control_plane, fsm, fsm_plugin):
@@ -208,26 +232,20 @@ def test_a_mode_that_the_crd_no_longer_allows(control_plane, fsm, fsm_plugin):
         mode = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["traffic"]["properties"]
         mode["interceptionMode"] = {"type": "string"}
     older = control_plane.api("PUT", crd, older)
-    control_plane.wait(lambda: _set_mode(fsm, "iptables"), "the older CRD is in force")
+    control_plane.wait(
+        lambda: _accepted(fsm, "Unsupported value", interceptionMode="iptables"), "the older CRD is in force"
+    )
     definition["metadata"]["resourceVersion"] = older["metadata"]["resourceVersion"]
     control_plane.api("PUT", crd, definition)
     modes = (f"iptables-{number}" for number in itertools.count())
-    control_plane.wait(lambda: not _set_mode(fsm, next(modes)), "the newer CRD is in force")
+    control_plane.wait(
+        lambda: not _accepted(fsm, "Unsupported value", interceptionMode=next(modes)), "the newer CRD is in force"
+    )
     done = fsm_plugin.run("exclude-port", "6379")
     assert done.returncode == 0, done.stderr
     assert fsm.meshconfig()["spec"]["traffic"]["outboundPortExclusionList"] == [6379]
     assert "has interceptionMode iptables" in done.stderr
     fsm.reset()
-
-
-def _set_mode(fsm, mode):
-    try:
-        fsm.set(interceptionMode=mode)
-    except ApiFailure as failure:
-        if "Unsupported value" not in str(failure):
-            raise
-        return False
-    return True
 
 
 def test_without_the_right_to_list_pods_the_check_fails_closed(control_plane, fsm, fsm_plugin, web):
@@ -236,15 +254,7 @@ def test_without_the_right_to_list_pods_the_check_fails_closed(control_plane, fs
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list"]},
         {"apiGroups": ["apps", "batch"], "resources": ["*"], "verbs": ["get", "list"]},
     ]
-    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "half"}}
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": "half"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "half"},
-        "subjects": [{"kind": "User", "name": "half", "apiGroup": "rbac.authorization.k8s.io"}],
-    }
-    control_plane.apply({**role, "rules": rules}, binding)
+    grant(control_plane, "half", rules)
     kubeconfig = control_plane.user("half")
     before = fsm.meshconfig()
     done = fsm_plugin.run("exclude-port", "6379", "--kubeconfig", str(kubeconfig))
@@ -252,6 +262,20 @@ def test_without_the_right_to_list_pods_the_check_fails_closed(control_plane, fs
     assert "Error from server (Forbidden)" in done.stderr
     assert "pods" in done.stderr
     assert untouched(fsm, before)
+
+
+def grant(control_plane, user, rules):
+    """Give a user these rights in the whole cluster."""
+    group = "rbac.authorization.k8s.io"
+    role = {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": user}, "rules": rules}
+    binding = {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": user},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": user},
+        "subjects": [{"kind": "User", "name": user, "apiGroup": group}],
+    }
+    control_plane.apply(role, binding)
 
 
 def test_two_meshes_and_a_global_edit(fsm, osm, fsm_plugin):
@@ -351,7 +375,67 @@ def test_argo_cd(control_plane, fsm, fsm_plugin, heals):
     assert "Argo CD" in done.stderr
 
 
-def test_an_osm_crd_bounds_what_the_plugin_lets_through(osm, fsm_plugin):
-    done = fsm_plugin.run("exclude-ip", "10.0.0.0/8")
+def test_osms_crd_takes_what_the_plugin_lets_through(osm, fsm_plugin):
+    for args in (
+        ("exclude-ip", "10.0.0.0/8", "2.2.2.2/24"),
+        ("exclude-port", "1", "65535"),
+        ("exclude-interface", "net1"),
+    ):
+        done = fsm_plugin.run(*args)
+        assert done.returncode == 0, done.stderr
+    traffic = osm.meshconfig()["spec"]["traffic"]
+    assert traffic["outboundIPRangeExclusionList"] == ["10.0.0.0/8", "2.2.2.2/24"]
+    assert traffic["outboundPortExclusionList"] == [1, 65535]
+
+
+def test_a_template_and_the_meshconfig_count_together(control_plane, fsm, fsm_plugin):
+    shop = fsm.namespace()
+    control_plane.apply(workloads.deployment("web", shop, {PORTS: "1,2,3"}, replicas=0))
+    fsm.set(outboundPortExclusionList=list(range(100, 112)))
+    done = fsm_plugin.run("exclude-port", "80", "--workload=deploy/web", "-n", shop)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "16 outbound ports" in done.stderr
+
+
+def test_two_meshes_and_a_pod_that_carries_the_marks_of_one(control_plane, fsm, osm, fsm_plugin):
+    """Without the right to read namespaces the mesh is told by the pods; without pods nothing tells it."""
+    shop = osm.namespace()
+    control_plane.apply(workloads.deployment("web", shop), workloads.deployment("idle", shop, replicas=0))
+    ready_pods(control_plane, shop, "web")
+    everything_but_namespaces = [
+        {"apiGroups": ["config.flomesh.io", "config.openservicemesh.io"], "resources": ["*"], "verbs": ["*"]},
+        {"apiGroups": ["apps", "batch"], "resources": ["*"], "verbs": ["*"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
+    ]
+    grant(control_plane, "no-namespaces", everything_but_namespaces)
+    kubeconfig = str(control_plane.user("no-namespaces"))
+    done = fsm_plugin.run("exclude-port", "8081", "--workload=deploy/web", "-n", shop, "--kubeconfig", kubeconfig)
     assert done.returncode == 0, done.stderr
-    assert osm.flavour is not FSM
+    annotations = control_plane.get("deployment", "web", shop)["spec"]["template"]["metadata"]["annotations"]
+    assert annotations == {"openservicemesh.io/outbound-port-exclusion-list": "8081"}
+    done = fsm_plugin.run("exclude-port", "8081", "--workload=deploy/idle", "-n", shop, "--kubeconfig", kubeconfig)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "nothing tells which mesh deploy/idle belongs to: fsm in fsm-system, osm in osm-system" in done.stderr
+
+
+@pytest.mark.usefixtures("fsm")
+def test_a_group_that_is_served_without_meshconfigs(control_plane, fsm_plugin):
+    control_plane.apply(workloads.custom_resource("config.openservicemesh.io", "v1alpha2", "MeshRootCertificate"))
+    control_plane.kubectl("wait", "--for=condition=Established", "crd/meshrootcertificates.config.openservicemesh.io")
+    try:
+        done = fsm_plugin.run("version")
+        assert done.returncode == 0, done.stderr
+        assert "Mesh: fsm 1.5.1" in done.stdout
+    finally:
+        control_plane.kubectl("delete", "crd", "meshrootcertificates.config.openservicemesh.io")
+
+
+def test_apply_and_undo_lead_to_the_same_cluster_and_work(control_plane, fsm, fsm_plugin, web):
+    kubeconfig = str(control_plane.user("admin-too", ["system:masters"]))
+    done = fsm_plugin.run("exclude-port", "6379", "--kubeconfig", kubeconfig)
+    lines = dict(line.split(": ", 1) for line in done.stdout.splitlines() if line.startswith(("Apply", "Undo")))
+    assert lines["Apply"] == f"kubectl rollout restart deploy/web -n {web} --kubeconfig={kubeconfig}"
+    control_plane.kubectl(*lines["Apply"].split()[1:])
+    undone = fsm_plugin.run(*lines["Undo"].split()[2:])
+    assert undone.returncode == 0, undone.stderr
+    assert fsm.meshconfig()["spec"]["traffic"]["outboundPortExclusionList"] == []

@@ -6,7 +6,6 @@ import pytest
 
 from kubectl_fsm import generator
 from tests.support import workloads
-from tests.support.mesh import FSM
 
 PORTS = "flomesh.io/outbound-port-exclusion-list"
 
@@ -136,10 +135,10 @@ def test_states_of_pods(control_plane, fsm, fsm_plugin):
     assert "warning: fsm 1.5.1 (fsm-system) has interceptionMode NodeLevel" in done.stderr
 
 
-def test_version(fsm, fsm_plugin):
+@pytest.mark.usefixtures("fsm")
+def test_version(fsm_plugin):
     done = fsm_plugin.run("version")
     assert "Mesh: fsm 1.5.1 in fsm-system, injector fsm-1.5" in done.stdout
-    assert fsm.flavour is FSM
 
 
 def test_exclusions_with_writers(control_plane, fsm, fsm_plugin):
@@ -158,7 +157,7 @@ def test_exclusions_with_writers(control_plane, fsm, fsm_plugin):
     assert done.returncode == 0, done.stderr
     items = {item["object"]: item for item in json.loads(done.stdout)["items"]}
     (entry,) = items["MeshConfig/fsm-mesh-config"]["entries"]
-    assert (entry["value"], entry["writtenBy"].split()[0]) == ("6379", "fsm-plugin")
+    assert (entry["value"], entry["writtenBy"]["manager"]) == ("6379", "fsm-plugin")
     web = {entry["list"]: entry for entry in items["deploy/web"]["entries"]}
     assert web["outbound-port"]["note"] is None
     assert "does nothing under FSM" in web["inbound-port"]["note"]
@@ -167,7 +166,7 @@ def test_exclusions_with_writers(control_plane, fsm, fsm_plugin):
     assert stray["note"] == "not on deploy/web's template; goes with the pod"
     assert items["svc/old"]["scope"] == "service"
     wide = fsm_plugin.run("exclusions", "-n", shop, "-o", "wide").stdout
-    assert "WRITTEN BY" in wide
+    assert "LIST LAST WRITTEN BY" in wide
     assert "fsm-plugin 20" in wide
     assert fsm_plugin.run("exclusions", "--export=helm-set").stdout.splitlines()[0] == (
         "'--set=fsm.outboundPortExclusionList={6379}'"

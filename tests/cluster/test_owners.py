@@ -124,7 +124,7 @@ def test_an_argo_rollout_that_uses_a_deployments_template(control_plane, fsm, fs
     ready_pods(control_plane, shop, "web-rollout-1")
     done = fsm_plugin.run("exclude-port", "8081", "--pod", "web-rollout-1", "-n", shop)
     assert done.returncode == 0, done.stderr
-    assert "deployments.apps/web" in done.stdout
+    assert "deployment.apps/web" in done.stdout
     assert written(control_plane, "deploy", "web", shop) == "8081"
 
 

@@ -30,6 +30,8 @@ RELEASES = {
     "fsm-1.2": (FSM, "1.4.16"),
     "fsm-1.5": (FSM, "1.4.17"),
 }
+MODES = {"osm-edge-1.3": "iptables", "fsm-1.2": "iptables", "fsm-1.5": "iptables"}
+"""FSM 1.4.17 writes the rules of 1.5 and still has the mode of 1.4."""
 VERBS = {
     "exclude-port": (OUTBOUND_PORTS, ["exclude-port", "6379"], "--dports 6379 "),
     "exclude-port --inbound": (INBOUND_PORTS, ["exclude-port", "9090", "--inbound"], "--dports 9090 "),
@@ -43,7 +45,7 @@ def files(injector):
     """A mesh of that release with one Deployment, as YAML documents."""
     mesh, version = RELEASES[injector]
     generation = INJECTORS[injector]
-    mode = {"interceptionMode": generation.mode} if generation.mode else {}
+    mode = {"interceptionMode": MODES[injector]} if injector in MODES else {}
     image = {
         "osm": "openservicemesh/osm-injector",
         "osm-edge": "flomesh/osm-edge-injector",
@@ -130,11 +132,11 @@ REPORTS = [
         [
             reports.PodRules(
                 *("web-1", "shop", "deploy/web", "fsm", "1.5.1", "fsm-system", "fsm-1.5", "outdated", "why", "ready"),
-                replicas=2,
                 exclusions=[reports.EntryState("outbound-port", "80", ["MeshConfig"], "pending")],
                 settings=[reports.SettingState("local-proxy-mode PodIP", running=True, configured=False)],
                 rules=[reports.RuleLine("OUTBOUND", "OUTPUT", "-p tcp", "all", "direct", "because", [], decides=True)],
                 notes=["a note"],
+                apply="kubectl rollout restart",
                 script="script\n",
                 next_script="",
             )

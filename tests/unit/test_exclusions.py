@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kubectl_fsm import exclusions
 from kubectl_fsm.errors import UsageError
 from kubectl_fsm.exclusions import atoi, effective, is_cidr, network, problems
-from kubectl_fsm.meshes import EXCLUDED_RANGES, FSM_1_5, INBOUND_PORTS, INTERFACES, OUTBOUND_PORTS
+from kubectl_fsm.meshes import EXCLUDED_RANGES, FSM_1_5, INBOUND_PORTS, INTERFACES, OSM_1_0, OUTBOUND_PORTS
 
 GO_MODULE = Path(__file__).parents[1] / "tools" / "gogrammar"
 
@@ -127,6 +127,19 @@ def test_entries_that_mean_the_same_are_equal():
     assert keys("2.2.2.2/24") != keys("2.2.2.2/25")
 
 
+def test_one_bad_list_hides_no_other():
+    spec = {"traffic": {"outboundPortExclusionList": list(range(1, 20)), "inboundPortExclusionList": ["x"]}}
+    wanted, found = exclusions.judged(FSM_1_5, {"flomesh.io/outbound-ip-range-exclusion-list": "1"}, spec)
+    assert len(wanted.of(OUTBOUND_PORTS)) == 19
+    assert [problem.key for problem in found] == [
+        ("flomesh.io/outbound-ip-range-exclusion-list", "unreadable"),
+        ("inboundPortExclusionList", "unreadable"),
+        ("outbound-port", "too many"),
+    ]
+    _, dropped = exclusions.judged(OSM_1_0, {"openservicemesh.io/inbound-port-exclusion-list": "80,x"}, {})
+    assert "ignores the whole list" in dropped[0].text
+
+
 def union(**traffic):
     return effective(FSM_1_5, {}, {"traffic": traffic})
 
@@ -142,6 +155,11 @@ def union(**traffic):
         ({"networkInterfaceExclusionList": ["a" * 16]}, "longer than the 15 characters"),
         ({"networkInterfaceExclusionList": ["+"]}, "'+' is not the name of a network interface"),
         ({"networkInterfaceExclusionList": ["a/b"]}, "'a/b' is not the name"),
+        ({"networkInterfaceExclusionList": ["-eth0"]}, "'-eth0' is not the name"),
+        ({"networkInterfaceExclusionList": [".."]}, "'..' is not the name"),
+        ({"networkInterfaceExclusionList": ["eth0:1"]}, "'eth0:1' is not the name"),
+        ({"outboundIPRangeExclusionList": ["10.0.0.0/08"]}, "reads as octal"),
+        ({"outboundIPRangeExclusionList": ["10.0.0.0/" + "0" * 5000 + "8"]}, "reads as octal"),
         ({"networkInterfaceExclusionList": ["eth0; reboot"]}, "is not the name"),
     ],
 )
@@ -155,7 +173,7 @@ def test_no_problems():
         "outboundPortExclusionList": list(range(1, 16)),
         "inboundPortExclusionList": [65535],
         "outboundIPRangeExclusionList": ["2.2.2.2/24", "0.0.0.0/0"],
-        "networkInterfaceExclusionList": ["veth+", "a" * 15, "eth0.100@if5"],
+        "networkInterfaceExclusionList": ["veth+", "a" * 15, "eth0.100@if5", ".eth"],
     }
     assert problems(union(**good)) == []
 
@@ -174,12 +192,20 @@ def test_ports_as_people_write_them(words, ports):
     assert exclusions.parse_ports(words) == ports
 
 
-@pytest.mark.parametrize(
-    "word", ["0", "65536", "80x", "+80", "-5", "80-79", "80-", "８０", "1-16", "$(id)", "80;81", ",", ""]
-)
+@pytest.mark.parametrize("word", ["0", "65536", "80x", "+80", "-5", "80-79", "80-", "８０", "1-16", "$(id)", "80;81"])
 def test_bad_ports(word):
     with pytest.raises(UsageError, match=r"port"):
         exclusions.parse_ports([word])
+
+
+@pytest.mark.parametrize("words", [[], [""], [","], [" ", "\t"]])
+def test_values_that_are_empty(words):
+    with pytest.raises(UsageError, match=r"empty"):
+        exclusions.split(words)
+
+
+def test_what_is_taken_out_may_be_anything():
+    assert exclusions.port_names(["70000", "$(reboot),80", "8000-8001"]) == ["70000", "$(reboot)", "80", "8000", "8001"]
 
 
 def test_ranges_as_people_write_them():

@@ -18,7 +18,7 @@ def install(mode="PodLevel", **traffic):
         "metadata": {"name": "fsm-mesh-config", "namespace": "fsm-system"},
         "spec": {"traffic": {"interceptionMode": mode, **traffic}},
     }
-    return Installation(FSM, "fsm", "fsm-system", "1.5.1", FSM_1_5, config)
+    return Installation(FSM, "fsm", "fsm-system", "1.5.1", FSM.releases[0], config)
 
 
 def pod(script, **metadata):

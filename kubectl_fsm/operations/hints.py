@@ -1,0 +1,82 @@
+"""Command lines to type next: each carries the words that lead to the same cluster."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+
+from kubectl_fsm import fields
+from kubectl_fsm.exclusions import value_problem
+from kubectl_fsm.meshes import (
+    EXCLUDED_RANGES,
+    INBOUND_PORTS,
+    INCLUDED_RANGES,
+    INTERFACES,
+    LISTS,
+    OUTBOUND_PORTS,
+    ExclusionList,
+)
+from kubectl_fsm.operations.owners import Workload
+from kubectl_fsm.operations.survey import Subject
+from kubectl_fsm.reports import ListChange
+
+_VERBS: Mapping[ExclusionList, str] = {
+    OUTBOUND_PORTS: "exclude-port",
+    INBOUND_PORTS: "exclude-port --inbound",
+    EXCLUDED_RANGES: "exclude-ip",
+    INCLUDED_RANGES: "include-ip",
+    INTERFACES: "exclude-interface",
+}
+_RESTARTABLE = ("Deployment", "StatefulSet", "DaemonSet")
+
+
+def undo(changes: Sequence[ListChange], words: Sequence[str]) -> str:
+    """What takes an edit back and nothing else: what came is removed, what went is added again.
+
+    `words` name scope and cluster. Values that could not be written again are left out.
+    """
+    return " && ".join(line for change in changes for line in _undone(change, words))
+
+
+def _undone(change: ListChange, words: Sequence[str]) -> Iterator[str]:
+    exclusion_list = next(found for found in LISTS if found.name == change.list)
+    came = [value for value in change.after if value not in change.before]
+    gone = [value for value in change.before if value not in change.after and not value_problem(exclusion_list, value)]
+    for values in (["--remove", *came] if came else [], gone):
+        if values:
+            yield f"kubectl fsm {_VERBS[exclusion_list]} {shlex.join([*values, *words])}"
+
+
+def apply(workload: Workload, words: Sequence[str]) -> str:
+    """What makes a workload's pods anew: a command where kubectl or a well-known plugin has one, else what to do."""
+    kind, name = fields.text(workload.top.object, "kind"), fields.name(workload.top.object)
+    if workload.bare:
+        return "delete the pod and apply its first manifest; its live one keeps the old rules"
+    if workload.unseen:
+        return f"restart {workload.unseen.kind} {workload.unseen.name}, which is not shown"
+    if kind in _RESTARTABLE and not workload.refusal:
+        return f"kubectl rollout restart {shlex.join([workload.label, '-n', workload.namespace, *words])}"
+    if kind == "Rollout":
+        return f"kubectl argo rollouts restart {shlex.join([name, '-n', workload.namespace, *words])}"
+    words_by_kind = {"CronJob": "its next run has them", "Job": "create the Job anew"}
+    return words_by_kind.get(kind, f"restart {kind} {name} as its controller does it")
+
+
+def follow(kind: str, title: str, words: Sequence[str]) -> str:
+    """What shows how a rollout goes, where kubectl knows; `words` name namespace and cluster."""
+    return f"; follow it: kubectl rollout status {shlex.join([title, *words])}" if kind in _RESTARTABLE else ""
+
+
+def apply_all(subjects: Sequence[Subject], words: Sequence[str]) -> Sequence[str]:
+    """The same for many: one command for all of a namespace that kubectl restarts, then the rest one by one."""
+    restartable: dict[str, list[str]] = {}
+    rest = []
+    for subject in subjects:
+        workload = subject.workload
+        if fields.text(workload.top.object, "kind") in _RESTARTABLE and not workload.refusal and not workload.unseen:
+            restartable.setdefault(workload.namespace, []).append(workload.label)
+        else:
+            rest.append(f"{subject}: {apply(workload, words)}")
+    commands = [
+        f"kubectl rollout restart {shlex.join([*labels, '-n', namespace, *words])}"
+        for namespace, labels in restartable.items()
+    ]
+    return [*commands, *rest]
