@@ -1,46 +1,28 @@
-"""The one door to the `kubernetes` package: `Cluster` over an API server.
-
-The package reads and runs credentials, and its raw `call_api` sends the requests; its typed models cost time and memory,
-and nothing here needs them. What it leaves open is closed here: `call_api` does not raise on a failure, credentials that
-cannot be had would leave requests anonymous, and keys would stay in temporary files while the program runs.
-"""
-
-# mypy: allow-untyped-calls
-# (`kubernetes.config` has no annotations.)
+"""`Cluster` over an API server: requests by urllib3, credentials by `credentials`."""
 
 from __future__ import annotations
 
 import json
 import re
-import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from functools import partial
 from http import HTTPStatus
 from importlib.util import find_spec
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import urllib3
-from kubernetes.client import ApiClient, Configuration
-from kubernetes.client.exceptions import ApiException
-from kubernetes.config import ConfigException
-from kubernetes.config.dateutil import parse_rfc3339
-from kubernetes.config.exec_provider import ExecProvider
-from kubernetes.config.kube_config import EXPIRY_SKEW_PREVENTION_DELAY, ConfigNode, FileOrData, KubeConfigLoader
 from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
 import kubectl_fsm
 from kubectl_fsm import fields
 from kubectl_fsm.cluster import background, discovery
+from kubectl_fsm.cluster.credentials import Credentials, proxy_headers
 from kubectl_fsm.cluster.failures import Asker, Call, failure, foreign, no_kind, status_object, unreachable
 from kubectl_fsm.cluster.interface import BUILT_IN, FIELD_MANAGER, Resource
 from kubectl_fsm.cluster.kubeconfig import Access, ConnectionOptions, access
-from kubectl_fsm.cluster.tls import client_context, not_after
 from kubectl_fsm.errors import ApiError, CredentialError, InvalidObject, NotFound, Unreachable
 from kubectl_fsm.fields import Object
 
@@ -52,13 +34,10 @@ READ_ATTEMPTS, LONGEST_PAUSE = 4, 10
 """How often a read is sent where the server says `Retry-After`, and the longest pause, in seconds, that is waited out."""
 CONNECTIONS = 16
 """Connections kept open, and calls that `gather` makes at a time."""
-TOKEN_FILE_AGE = timedelta(minutes=1)
-"""How long a token read from a file counts: kubelets and agents replace them."""
 Limits: TypeAlias = "float | tuple[float, float]"
 """Seconds for a whole request, or to connect and of silence."""
 
 _JSON = "application/json"
-_AUTHENTICATION = {"auth-provider", "exec", "token", "tokenFile", "username"}
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 
 
@@ -68,20 +47,9 @@ def connect(options: ConnectionOptions) -> KubeCluster:
     Raises `CredentialError`, and `UsageError` for options that make no sense.
     """
     limits: Limits = options.timeout or (CONNECT_SECONDS, READ_SECONDS)
-    configuration = Configuration()
-    configuration.retries = False
-    configuration.connection_pool_maxsize = CONNECTIONS
     chosen = access(options)
     impersonation = chosen.impersonation(options)
-    tls, expiry = _log_in(configuration, chosen)
-    return KubeCluster(
-        _client(configuration, chosen, tls),
-        chosen,
-        impersonation=impersonation,
-        limits=limits,
-        expiry=expiry,
-        log=options.log,
-    )
+    return KubeCluster(chosen, Credentials(chosen), impersonation=impersonation, limits=limits, log=options.log)
 
 
 class KubeCluster:
@@ -91,22 +59,20 @@ class KubeCluster:
 
     def __init__(
         self,
-        client: ApiClient,
         chosen: Access,
+        credentials: Credentials,
         *,
         impersonation: Sequence[tuple[str, str]],
         limits: Limits,
-        expiry: datetime | None,
         log: Callable[[str], None] | None,
     ) -> None:
-        self._client = client
-        self._server: str = client.configuration.host
         self._access = chosen
+        self._server = fields.text(chosen.cluster, "server").rstrip("/")
+        self._credentials = credentials
+        self._pool = _pool(chosen, credentials)
         self._impersonation = impersonation
-        self._limits = limits
-        self._expiry = expiry
+        self._limits = _timeout(limits)
         self._log = log
-        self._login = threading.Lock()
         self._discovered: dict[str, Sequence[Resource]] = {}
         self._warnings: dict[str, None] = {}
 
@@ -253,9 +219,17 @@ class KubeCluster:
             headers["Content-Type"] = "application/merge-patch+json"
         started = time.monotonic()
         try:
-            response = self._client.call_api(method, url, headers, body, _request_timeout=self._limits)
-            data: bytes = response.read()
-        except (ApiException, HTTPError, OSError, ValueError) as error:
+            response = self._pool.request(
+                method,
+                url,
+                body=None if body is None else json.dumps(body),
+                headers=headers,
+                timeout=self._limits,
+                retries=False,
+                redirect=False,
+            )
+            data = response.data
+        except (HTTPError, OSError, ValueError) as error:
             raise unreachable(error, self._asker()) from error
         if self._log:
             self._log(f"{method} {url} {response.status} in {(time.monotonic() - started) * 1000:.0f} ms")
@@ -264,10 +238,8 @@ class KubeCluster:
     def _headers(self, accept: str) -> urllib3.HTTPHeaderDict:
         headers = urllib3.HTTPHeaderDict({"Accept": accept, "Accept-Encoding": "gzip"})
         headers["User-Agent"] = f"kubectl-fsm/{kubectl_fsm.__version__}"
-        with self._login:  # an expired token is renewed by one thread, not by each
-            token = self._client.configuration.get_api_key_with_prefix("BearerToken")
-        if token:
-            headers["Authorization"] = token
+        if authorization := self._credentials.authorization():
+            headers["Authorization"] = authorization
         for name, value in self._impersonation:
             headers.add(name, value)
         return headers
@@ -288,152 +260,41 @@ class KubeCluster:
         return foreign(self._asker(), response.status, headers.get("Content-Type", ""), headers.get("Location", ""))
 
     def _asker(self) -> Asker:
-        expired = self._expiry if self._expiry and self._expiry < datetime.now(timezone.utc) else None
+        expiry = self._credentials.expiry
+        expired = expiry if expiry and expiry < datetime.now(timezone.utc) else None
         impersonated = next((value for name, value in self._impersonation if name == "Impersonate-User"), "")
         return Asker(self._server, self._access.who, impersonated, f"{expired:%Y-%m-%d %H:%M} UTC" if expired else "")
 
 
-class _Loader(KubeConfigLoader):
-    """The library's reader of credentials, without the places where it would go on with none."""
-
-    def __init__(self, chosen: Access, folder: str) -> None:
-        self._chosen = chosen
-        entry = {"name": "chosen", "context": {"cluster": "chosen", "user": "chosen"}}
-        super().__init__(
-            {
-                "contexts": [entry],
-                "clusters": [{"name": "chosen", "cluster": dict(chosen.cluster)}],
-                "users": [{"name": "chosen", "user": dict(chosen.user)}],
-            },
-            active_context="chosen",
-            config_base_path="",
-            temp_file_path=folder,
-        )
-
-    def _load_user_token(self) -> bool:
-        """Take the token, or that of a file without the white space around it, and read the file again after a while.
-
-        The library's own keeps a line feed, which no header can hold, and a token that was replaced long ago. A file
-        that has gone meanwhile leaves its token in use.
-        """
-        token = self._chosen.user.get("token", "")
-        path = self._chosen.user.get("tokenFile")
-        if path:
-            self.expiry = datetime.now(timezone.utc) + TOKEN_FILE_AGE + EXPIRY_SKEW_PREVENTION_DELAY
-            try:
-                token = Path(path).read_text(encoding="utf-8").strip()
-            except OSError:
-                if "token" not in self.__dict__:
-                    raise
-                return True
-        if token:
-            self.token = f"Bearer {token}"
-        return bool(token)
-
-    def _load_from_exec_plugin(self) -> bool:
-        """Run the credential plugin; raise `CredentialError` where it yields nothing.
-
-        The library's own logs a failure and goes on anonymously, changes the plugin's working directory, and drops a
-        certificate that comes with a token. It also renews five minutes early, which runs a plugin that hands out its
-        cached token before every request: the expiry is moved by as much, so that it is kept to, as kubectl does.
-        """
-        if "exec" not in self._chosen.user:
-            return False
-        status = self._run_plugin()
-        token, certificate = status.get("token"), status.get("clientCertificateData")
-        if not token and not (certificate and status.get("clientKeyData")):
-            raise self._plugin_error("its answer has neither a token nor a client certificate with its key")
-        if token:
-            self.token = f"Bearer {token}"
-        if certificate and "cert_file" not in self.__dict__:
-            self.cert_file, self.key_file = (
-                FileOrData(status, "", key, base64_file_content=False, temp_file_path=self._temp_file_path).as_file()
-                for key in ("clientCertificateData", "clientKeyData")
-            )
-        if status.get("expirationTimestamp"):
-            self.expiry = parse_rfc3339(status["expirationTimestamp"]) + EXPIRY_SKEW_PREVENTION_DELAY
-        return True
-
-    def _run_plugin(self) -> Mapping[str, Any]:
-        try:
-            status = ExecProvider(ConfigNode("exec", self._chosen.user["exec"]), None, self._cluster).run()
-        except FileNotFoundError as error:
-            raise self._plugin_error("there is no such program") from error
-        except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
-            raise self._plugin_error(str(error)) from error
-        return status if isinstance(status, Mapping) else {}
-
-    def _plugin_error(self, problem: str) -> CredentialError:
-        command = fields.text(self._chosen.user, "exec", "command")
-        install = " ".join(fields.text(self._chosen.user, "exec", "installHint").split())
-        return CredentialError(
-            f"credential plugin {command} of {self._chosen.who} failed: {' '.join(problem.split())}",
-            install or f"run {command} by hand, or log in again",
-        )
-
-    def _refresh_oidc(self, provider: object) -> None:
-        """Leave an expired token to the server's 401: whoever renews it has to store it, and kubectl does."""
-
-
-def _log_in(configuration: Configuration, chosen: Access) -> tuple[ssl.SSLContext, datetime | None]:
-    """Read the credentials into `configuration`; return the TLS side of them and when the client certificate expires.
-
-    OpenSSL reads keys from files only: those that are not files already are, in a folder of their own, while this runs.
-    """
-    provider = fields.text(chosen.user, "auth-provider", "name")
-    if provider not in ("", "oidc"):
-        raise CredentialError(
-            f"{chosen.who} logs in with the auth provider {provider}, which Kubernetes has dropped",
-            "use its credential plugin: https://kubernetes.io/docs/reference/access-authn-authz/authentication/",
-        )
-    try:
-        with TemporaryDirectory(prefix="kubectl-fsm-") as folder:
-            _Loader(chosen, folder).load_and_set(configuration)
-            certificate = configuration.cert_file
-            tls = client_context(
-                verify=configuration.verify_ssl,
-                authority=configuration.ssl_ca_cert,
-                certificate=certificate,
-                key=configuration.key_file,
-            )
-            expiry = not_after(certificate) if certificate else None
-    except (ConfigException, OSError, ValueError, TypeError) as error:
-        raise CredentialError(
-            f"the credentials of {chosen.who} cannot be used: {error}", "check them: kubectl config view --minify"
-        ) from error
-    if chosen.user.keys() & _AUTHENTICATION and not configuration.api_key and not certificate:
-        raise CredentialError(f"the credentials of {chosen.who} are empty or void", "log in again")
-    return tls, expiry
-
-
-def _client(configuration: Configuration, chosen: Access, tls: ssl.SSLContext) -> ApiClient:
-    """The client, with its connections' TLS context put in where urllib3 keeps it: the library has no option for one."""
-    configuration.cert_file = configuration.key_file = configuration.ssl_ca_cert = None
-    _set_proxy(configuration, chosen)
-    try:
-        client = ApiClient(configuration)
-    except (AssertionError, HTTPError, ValueError) as error:
-        raise CredentialError(
-            f"the proxy {configuration.proxy} cannot be used: {error}", "write http://HOST:PORT"
-        ) from error
-    if not configuration.verify_ssl:
+def _pool(chosen: Access, credentials: Credentials) -> urllib3.PoolManager:
+    """Connections to the API server, by its proxy where there is one. Raises `CredentialError` for an odd proxy."""
+    options: dict[str, Any] = {"maxsize": CONNECTIONS, "ssl_context": credentials.tls}
+    if name := fields.text(chosen.cluster, "tls-server-name"):
+        options["server_hostname"] = name
+    if chosen.cluster.get("insecure-skip-tls-verify") is True:
+        options["cert_reqs"] = "CERT_NONE"
         urllib3.disable_warnings(InsecureRequestWarning)
-    client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = tls
-    return client
-
-
-def _set_proxy(configuration: Configuration, chosen: Access) -> None:
-    """Set the proxy, and the login in its address, which the library would leave out. NO_PROXY is not for `proxy-url`."""
     proxy = chosen.proxy
-    if proxy.startswith("socks") and not find_spec("socks"):
-        raise CredentialError(f"the proxy {proxy} needs PySocks", "install it beside this plugin: pip install PySocks")
-    configuration.proxy = proxy or None
-    if "proxy-url" in chosen.cluster:
-        configuration.no_proxy = None
-    login = urlsplit(proxy)
-    if login.username:
-        pair = f"{unquote(login.username)}:{unquote(login.password or '')}"
-        configuration.proxy_headers = urllib3.make_headers(proxy_basic_auth=pair)
+    if not proxy:
+        return urllib3.PoolManager(**options)
+    if proxy.startswith("socks"):
+        if not find_spec("socks"):
+            raise CredentialError(f"the proxy {proxy} needs PySocks", "install it: pip install PySocks")
+        from urllib3.contrib.socks import SOCKSProxyManager  # noqa: PLC0415 - needs PySocks
+
+        return SOCKSProxyManager(proxy, **options)
+    try:
+        login = urlsplit(proxy)
+        headers = proxy_headers(unquote(login.username), unquote(login.password or "")) if login.username else None
+        return urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
+    except (AssertionError, HTTPError, ValueError) as error:
+        raise CredentialError(f"the proxy {proxy} cannot be used: {error}", "write http://HOST:PORT") from error
+
+
+def _timeout(limits: Limits) -> urllib3.Timeout:
+    if isinstance(limits, tuple):
+        return urllib3.Timeout(connect=limits[0], read=limits[1])
+    return urllib3.Timeout(total=limits)
 
 
 def _pause(response: Any) -> int | None:

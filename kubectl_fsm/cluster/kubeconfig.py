@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
-from urllib.request import getproxies_environment
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import yaml
 
@@ -77,13 +77,13 @@ class Access:
 
     @property
     def proxy(self) -> str:
-        """The proxy's URL, empty for none: `proxy-url`, else the environment's as Go reads it, that is not for loopback.
+        """The proxy's URL, empty for none: `proxy-url`, else the environment's as Go reads it.
 
-        NO_PROXY, which counts for the environment's only, is not looked at here.
+        The environment's is not for loopback, nor for what NO_PROXY names.
         """
         proxy = fields.text(self.cluster, "proxy-url")
         server = urlsplit(fields.text(self.cluster, "server"))
-        if not proxy and not _is_loopback(server.hostname or ""):
+        if not proxy and not _is_loopback(server.hostname or "") and not _bypasses(server.netloc):
             proxy = getproxies_environment().get(server.scheme, "")
         return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
@@ -246,6 +246,18 @@ def _is_address(server: str) -> bool:
     try:
         parts = urlsplit(server)
         return parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _bypasses(netloc: str) -> bool:
+    """Whether NO_PROXY names a server: as a name, a domain, an address or (as Go has it) a range of addresses."""
+    if proxy_bypass_environment(netloc):
+        return True
+    try:
+        address = ipaddress.ip_address(urlsplit(f"//{netloc}").hostname or "")
+        named = [item.strip() for item in getproxies_environment().get("no", "").split(",") if "/" in item]
+        return any(address in ipaddress.ip_network(item, strict=False) for item in named)
     except ValueError:
         return False
 

@@ -12,13 +12,11 @@ _VALIDITY = re.compile(rb"(?:\x17\x0d|\x18\x0f)\d{12,14}Z(?:\x17\x0d|\x18\x0f)(\
 """`notBefore` and `notAfter` in DER (RFC 5280, 4.1.2.5): UTCTime or GeneralizedTime, to the second."""
 
 
-def client_context(
-    *, verify: bool, authority: str | None = None, certificate: str | None = None, key: str | None = None
-) -> ssl.SSLContext:
-    """A context that trusts the file `authority` (else the system's) and shows the client `certificate`.
+def client_context(*, verify: bool, authority: str = "", client: Path | None = None) -> ssl.SSLContext:
+    """A context that trusts the PEM certificates `authority` (else the system's) and shows that of the file `client`.
 
     As strict as kubectl, that is less than Python 3.13's default, which refuses many clusters' authorities, and an
-    authority may be an intermediate one. Raises OSError (`ssl.SSLError` among it) for files that cannot be used.
+    authority may be an intermediate one. Raises OSError (`ssl.SSLError` among it) for what cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -26,18 +24,18 @@ def client_context(
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif authority:
-        context.load_verify_locations(authority)
+        context.load_verify_locations(cadata=authority)
     else:
         context.load_default_certs()
-    if certificate:
+    if client:
         # Without a password OpenSSL would ask the terminal for one.
-        context.load_cert_chain(certificate, key, password="")
+        context.load_cert_chain(client, password="")
     return context
 
 
-def not_after(certificate: str) -> datetime | None:
-    """When the first certificate of a PEM file expires; None where that cannot be read."""
-    pem = _CERTIFICATE.search(Path(certificate).read_text(encoding="latin-1"))
+def not_after(certificates: str) -> datetime | None:
+    """When the first of these PEM certificates expires; None where that cannot be read."""
+    pem = _CERTIFICATE.search(certificates)
     validity = _VALIDITY.search(ssl.PEM_cert_to_DER_cert(pem[0])) if pem else None
     if not validity:
         return None

@@ -14,7 +14,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from kubectl_fsm.cluster import kube
+from kubectl_fsm.cluster import credentials, kube
 from kubectl_fsm.cluster.interface import PODS
 from kubectl_fsm.cluster.kubeconfig import ConnectionOptions
 from kubectl_fsm.errors import ApiError, CredentialError, Unreachable
@@ -105,7 +105,7 @@ class TestTokenFile:
         cluster = kube.connect(ConnectionOptions(kubeconfig=kubeconfig(tmp_path, plain.url, {"tokenFile": "token"})))
         (tmp_path / "token").write_text("second")
         cluster.get(PODS, "web", "a")
-        monkeypatch.setattr(kube, "TOKEN_FILE_AGE", timedelta(0))
+        monkeypatch.setattr(credentials, "TOKEN_FILE_AGE", timedelta(0))
         expired = kube.connect(ConnectionOptions(kubeconfig=kubeconfig(tmp_path, plain.url, {"tokenFile": "token"})))
         (tmp_path / "token").write_text("third")
         expired.get(PODS, "web", "a")
@@ -222,7 +222,7 @@ class TestProvider:
 
     def test_a_token_that_is_none(self, plain, tmp_path):
         with pytest.raises(CredentialError, match="empty or void"):
-            get(tmp_path, plain.url, {"auth-provider": {"name": "oidc", "config": {"id-token": "a=b"}}})
+            get(tmp_path, plain.url, {"auth-provider": {"name": "oidc", "config": {"client-id": "x"}}})
         assert plain.requests == []
 
     def test_providers_that_are_no_more(self, plain, tmp_path):
@@ -337,7 +337,7 @@ class TestCertificates:
         )
         path = kubeconfig(tmp_path, "https://127.0.0.1:1", pair(certificate) | {"client-key-data": base64_text(key)})
         code = (
-            "from kubectl_fsm.cluster import kube\n"
+            "from kubectl_fsm.cluster import credentials, kube\n"
             f"try: kube.connect(kube.ConnectionOptions(kubeconfig={path!r}))\n"
             "except kube.CredentialError as error: print(error)"
         )

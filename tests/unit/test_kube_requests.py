@@ -195,7 +195,7 @@ class TestHeaders:
         ("user", "authorization"),
         [
             ({"token": "abc"}, "Bearer abc"),
-            ({"username": "ann", "password": "pä:ss"}, "Basic YW5uOnDkOnNz"),
+            ({"username": "ann", "password": "pä:ss"}, "Basic YW5uOnDDpDpzcw=="),
         ],
     )
     def test_authorization(self, server, tmp_path, user, authorization):
