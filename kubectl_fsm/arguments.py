@@ -5,7 +5,6 @@ docopt-ng 0.9.0 yields `=yaml` for `-o=yaml`, refuses `--flag=false`, accepts be
 itself describes; docopt then only matches them against the usage patterns and never sees a mistake in an option.
 """
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -91,6 +90,8 @@ def order(argv: Sequence[str], known: Mapping[str, Option]) -> Words:
 
 def nearest(word: str, known: Sequence[str]) -> str:
     """`did you mean --output?`, or nothing."""
+    import difflib  # noqa: PLC0415 - for mistakes only
+
     found = difflib.get_close_matches(word, known, 1, 0.6)
     return f"did you mean {found[0]}?" if found else ""
 

@@ -13,10 +13,9 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from sys import intern
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
@@ -59,8 +58,7 @@ Place = tuple[str | int, ...]
 """Where a value is: keys and indexes from the document's root."""
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """One document of a file: its value, its first line (from 1), and the span of its text in characters.
 
     The span starts where the document before it ends, so it holds comments and the `---` line too. `flaw` is the first

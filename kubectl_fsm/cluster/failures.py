@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import IncompleteRead, RemoteDisconnected
 from socket import gaierror
-from typing import Any
+from typing import Any, NamedTuple
 
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, ReadTimeoutError
 
@@ -64,8 +63,7 @@ _TRANSPORT: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
 """Kinds of failure from the most to the least specific: the first that occurs anywhere in the chain of causes counts."""
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A request in the words of RBAC: `verb` on `target` (`deployments.apps`, or a path) `name` in `namespace`."""
 
     verb: str
@@ -78,8 +76,7 @@ class Call:
         return " ".join(word for word in words if word)
 
 
-@dataclass(frozen=True)
-class Asker:
+class Asker(NamedTuple):
     """Who asks which server.
 
     `who` is the user as messages call it, `impersonated` what `--as` says, `expired` since when (a date as text) the

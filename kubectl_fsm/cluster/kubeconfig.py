@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
@@ -33,8 +33,7 @@ _DURATION_PART = re.compile(r"([\d.]+)([^\d.]+)")
 _LoadYaml: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True)
-class ConnectionOptions:
+class ConnectionOptions(NamedTuple):
     """kubectl's global options, as typed; empty means not given.
 
     `request_timeout` is seconds or a Go duration (`5`, `1s`, `2m`), `0` for none.
@@ -62,8 +61,7 @@ class ConnectionOptions:
         return sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
 
 
-@dataclass(frozen=True)
-class Access:
+class Access(NamedTuple):
     """One context after all options: an API server, a user, a namespace.
 
     `cluster` and `user` are the kubeconfig's own entries with absolute paths and without empty values.

@@ -5,13 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, TextIO, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple, NoReturn, TextIO, TypeVar
 
 from kubectl_fsm import fields
-from kubectl_fsm.cluster import discovery, selectors
+from kubectl_fsm.cluster import discovery
 from kubectl_fsm.cluster.documents import MAX_BYTES, Budget, Document, Place, canonical, documents, is_json
 from kubectl_fsm.cluster.interface import BUILT_IN, Resource
 from kubectl_fsm.errors import ApiError, Conflict, InvalidObject, ManifestError, NotFound
@@ -46,7 +44,7 @@ def read(paths: Sequence[str], namespace: str | None, stdin: TextIO | BinaryIO) 
     budget = Budget()
     entries: dict[str, list[_Entry]] = {}
     for path in paths:
-        folder = path != STDIN and Path(path).is_dir()
+        folder = path != STDIN and os.path.isdir(path)
         before = len(entries)
         for file in _files(path) if folder else (path,):
             identity = file if file == STDIN else os.path.realpath(file)
@@ -57,8 +55,7 @@ def read(paths: Sequence[str], namespace: str | None, stdin: TextIO | BinaryIO) 
     return Manifests(f"files {', '.join(paths)}", namespace or "default", itertools.chain(*entries.values()))
 
 
-@dataclass(frozen=True)
-class _File:
+class _File(NamedTuple):
     """A file of manifests. `checksum` is that of the content as first read; `content` is kept where there is no second time."""
 
     path: str
@@ -73,8 +70,7 @@ class _File:
         return content
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     """An object and where it stands: in the document numbered `ordinal` of `file`, at `path` in that document."""
 
     file: _File
@@ -101,7 +97,7 @@ class Manifests:
         self._entries: dict[tuple[str, str], dict[tuple[str, str], list[_Entry]]] = {}
         self._texts: dict[_File, str] = {}
         for entry in found:
-            located = replace(entry, obj=self._in_namespace(entry))
+            located = entry._replace(obj=self._in_namespace(entry))
             key = fields.namespace(located.obj), fields.name(located.obj)
             self._entries.setdefault(entry.group_kind, {}).setdefault(key, []).append(located)
 
@@ -110,14 +106,14 @@ class Manifests:
 
     def list(self, resource: Resource, namespace: str = "", selector: str = "") -> Iterator[Object]:
         """As the Protocol says; also raises `UsageError` for a selector that cannot be read."""
-        wanted = selectors.parse(selector)
+        matches = _matcher(selector)
         entries = self._entries.get((resource.group, resource.kind), {})
         return (
             entry.obj
             for (place, _), same_name in entries.items()
             if not namespace or not resource.namespaced or place == namespace
             for entry in same_name
-            if wanted.matches(fields.labels(entry.obj))
+            if matches(fields.labels(entry.obj))
         )
 
     def patch(self, resource: Resource, name: str, namespace: str, merge: Object, *, dry_run: bool = False) -> Object:
@@ -133,7 +129,7 @@ class Manifests:
                 Conflict(409, "Conflict", f'{resource.qualified} "{name}" has resourceVersion {held}, not {version}')
             )
         change = _without_version(merge)
-        patched = replace(entry, obj=fields.merged(entry.obj, change))
+        patched = entry._replace(obj=fields.merged(entry.obj, change))
         if not dry_run and canonical(patched.obj) != canonical(entry.obj):
             self._texts[entry.file] = self._edited_text(entry, change)
             self._entries[entry.group_kind][namespace if resource.namespaced else "", name] = [patched]
@@ -206,7 +202,7 @@ class Manifests:
         document = found[entry.ordinal]
         current = editing.value_at(document.value, entry.path)
         new = editing.replaced(document.value, entry.path, editing.merge_patch(current, change))
-        wanted = [*found[: entry.ordinal], replace(document, value=new), *found[entry.ordinal + 1 :]]
+        wanted = [*found[: entry.ordinal], document._replace(value=new), *found[entry.ordinal + 1 :]]
         start, end = (position + text.startswith(_BOM) for position in (document.start, document.end))
         try:
             part = editing.edit(text[start:end], entry.path, current, change, as_json=is_json(text.encode(), path))
@@ -221,6 +217,15 @@ class Manifests:
         )
 
 
+def _matcher(selector: str) -> Callable[[Mapping[str, str]], bool]:
+    """Whether labels match a selector; an empty one matches all. Raises `UsageError`."""
+    if not selector:
+        return lambda _: True
+    from kubectl_fsm.cluster import selectors  # noqa: PLC0415 - most runs have none
+
+    return selectors.parse(selector).matches
+
+
 def _meaning(found: Sequence[Document]) -> str:
     """What can be compared to tell whether two texts say the same, with the same flaws."""
     return canonical([[document.value, document.flaw is None] for document in found])
@@ -232,18 +237,14 @@ def _documents(text: str, path: str) -> list[Document]:
 
 def _files(folder: str) -> Iterator[str]:
     """Manifests in and below `folder`, sorted. Raises `ManifestError` where a directory cannot be listed."""
-    root = Path(folder).resolve()
+    root = os.path.join(os.path.realpath(folder), "")
     for place, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            path = Path(place, name)
-            if (
-                name.endswith(_SUFFIXES)
-                and not name.startswith(".")
-                and path.is_file()
-                and root in path.resolve().parents
-            ):
-                yield str(path)
+            path = os.path.join(place, name)
+            wanted = name.endswith(_SUFFIXES) and not name.startswith(".") and os.path.isfile(path)
+            if wanted and os.path.realpath(path).startswith(root):
+                yield path
 
 
 def _raise(error: OSError) -> NoReturn:
@@ -253,7 +254,7 @@ def _raise(error: OSError) -> NoReturn:
 def _content(path: str) -> bytes:
     """What is in a file, up to one byte more than `documents` accepts. Raises `ManifestError`."""
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ManifestError(f"{path}: {error.strerror}") from error
@@ -262,7 +263,7 @@ def _content(path: str) -> bytes:
 def _entries(path: str, stdin: TextIO | BinaryIO, budget: Budget, *, named: bool) -> Iterator[_Entry]:
     """The objects in a file; in one that was `named`, what is no object is an error."""
     content = _stdin(stdin) if path == STDIN else _content(path)
-    once = path == STDIN or not Path(path).is_file()
+    once = path == STDIN or not os.path.isfile(path)
     file = _File(path, hash(content), content if once else None)
     empty = True
     for ordinal, document in enumerate(documents(content, path, budget)):

@@ -12,6 +12,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from typing import NamedTuple
 
 from kubectl_fsm.errors import RulesSyntaxError
 
@@ -211,16 +212,14 @@ TARGETS: Mapping[str, Plain | type[Redirect | Dnat]] = {
 """What `-j` can name besides chains, which may not be called so."""
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """Where all `matches` hold, `target` decides. Order of matches is that of the text; it has no meaning."""
 
     matches: tuple[Match, ...]
     target: Target
 
 
-@dataclass(frozen=True)
-class Chain:
+class Chain(NamedTuple):
     """Rules in order of evaluation. `policy` is a built-in chain's answer where no rule has one, else None."""
 
     name: str
@@ -228,8 +227,7 @@ class Chain:
     rules: tuple[Rule, ...]
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One rule on a packet's way: `depth` counts the jumps that led to its chain."""
 
     chain: str
@@ -303,8 +301,7 @@ class NewChain:
         chains[self.chain] = deque()
 
 
-@dataclass(frozen=True)
-class Append:
+class Append(NamedTuple):
     """`-A`: a rule behind those that the chain has."""
 
     chain: str
@@ -314,8 +311,7 @@ class Append:
         _rules(chains, self.chain).append(self.rule)
 
 
-@dataclass(frozen=True)
-class Insert:
+class Insert(NamedTuple):
     """`-I`: a rule before the one that is at `position`, which counts from 1."""
 
     chain: str

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from typing import NamedTuple
 
 from kubectl_fsm.errors import RulesSyntaxError
 from kubectl_fsm.netfilter.model import (
@@ -77,8 +77,7 @@ class Form(Enum):
     RESTORE = "a here-document for iptables-restore"
 
 
-@dataclass(frozen=True)
-class Script:
+class Script(NamedTuple):
     """What a script does to the nat table, in its order.
 
     `comments` are the lines that begin with `#`; `warnings` name what is misprinted in the text but can only mean one

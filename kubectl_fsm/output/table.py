@@ -1,6 +1,5 @@
 """Reports for people."""
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -234,6 +233,8 @@ def _consequences(report: EditReport) -> Sequence[str]:
 
 def _diff(before: Object, after: Object) -> str:
     """A unified diff of two objects, without what the server itself keeps."""
+    import difflib  # noqa: PLC0415 - for --diff only
+
     old, new = (fields.as_yaml(json.loads(json.dumps(_own(obj), default=str))).splitlines() for obj in (before, after))
     return "\n".join(visible(line) for line in difflib.unified_diff(old, new, "before", "after", lineterm=""))
 
