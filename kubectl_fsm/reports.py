@@ -73,7 +73,8 @@ class PodRules(NamedTuple):
 
     `state`: `current`, `outdated`, `not-injected`, `failed`, `no-interception`, `external`, `template`, `refused`,
     `unknown`; `reason` is the plain answer behind it. `script` is what the pod's init container holds, `next_script`
-    what the next one's will; either may be empty. `apply` is what to do to make an outdated pod anew.
+    what the next one's will; either may be empty. `apply` is what to do to recreate an outdated pod's workload, which
+    has `replicas` pods (None: not known).
     """
 
     pod: str
@@ -91,6 +92,7 @@ class PodRules(NamedTuple):
     rules: Sequence[RuleLine]
     notes: Sequence[str]
     apply: str
+    replicas: int | None
     script: str
     next_script: str
 

@@ -18,7 +18,7 @@ USAGE = f"""Show the effective rules of pods: what each runs now, what it will r
 
 TARGET is NAME (a pod) or KIND/NAME (a workload: deploy/web, sts/db, rollout/api). Without one, the pods of the
 namespace are summed up, a line each. programmed: in the pod's rules, and stays. pending: comes with the next pod.
-leaving: in the pod's rules until it is made anew.
+leaving: in the pod's rules until it is recreated.
 
 Usage:
   kubectl fsm rules [options] [--] [TARGET...]

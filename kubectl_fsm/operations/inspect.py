@@ -80,6 +80,7 @@ def pod_rules(
         rules=_rules(ruleset, injector, _sourced(shown, known)) if ruleset else (),
         notes=[*refused, *_notes(subject, pod, runs, installation)],
         apply=hints.apply(subject.workload, words) if state == "outdated" and coming.wanted and not refused else "",
+        replicas=workloads.replicas(subject.workload.top.object),
         script=runs.found.script if runs.found else "",
         next_script=next_script,
     )

@@ -144,7 +144,8 @@ def _detail(group: Sequence[PodRules], style: Style) -> str:
             parts.append(_hook(hook, lines, style))
     parts += [f"Note: {visible(note)}\n" for note in dict.fromkeys(item.notes)]
     if item.apply:
-        parts.append(f"Apply: {visible(item.apply)}   # {len(group)} pod{'s' if len(group) != 1 else ''}\n")
+        count = f"   # {item.replicas} pod{'s' if item.replicas != 1 else ''}" if item.replicas is not None else ""
+        parts.append(f"Apply: {visible(item.apply)}{count}\n")
     return "".join(parts)
 
 

@@ -137,6 +137,7 @@ REPORTS = [
                 rules=[reports.RuleLine("OUTBOUND", "OUTPUT", "-p tcp", "all", "direct", "because", [], decides=True)],
                 notes=["a note"],
                 apply="kubectl rollout restart",
+                replicas=2,
                 script="script\n",
                 next_script="",
             )
