@@ -13,7 +13,7 @@ from docopt import DocoptExit, docopt
 from kubectl_fsm import commands
 from kubectl_fsm.arguments import Arguments, nearest, options, order, split_verb
 from kubectl_fsm.cluster.interface import Cluster, Connect
-from kubectl_fsm.commands.options import GLOBAL
+from kubectl_fsm.commands.options import general
 from kubectl_fsm.errors import Declined, FsmError, UsageError
 from kubectl_fsm.output.visible import visible_text
 from kubectl_fsm.reports import EditReport, Event, ExclusionsReport, Failed, Question, Report, RulesReport, Warned
@@ -34,7 +34,7 @@ Verbs:
 {verbs}
 
 kubectl fsm VERB --help shows more.
-{GLOBAL}"""
+{general()}"""
 
 
 class Streams(NamedTuple):
@@ -209,7 +209,8 @@ def _print(report: Report, connect: Connect, arguments: Arguments, streams: Stre
         streams.raw(report.export)
     elif isinstance(report, EditReport) and arguments.flag("--local"):
         streams.say(table.as_table(report, style).rstrip("\n"))
-        streams.raw(_edited_text(connect(), report))
+        if not report.dry_run:
+            streams.raw(_edited_text(connect(), report))
     else:
         streams.data(table.as_table(report, style))
 

@@ -21,6 +21,7 @@ from kubectl_fsm.reports import EditReport, Event, Note, Warned
 
 FORMATS = ("yaml", "json", "name")
 _ACTIONS = {"--remove": Action.REMOVE, "--replace": Action.REPLACE, "--clear": Action.CLEAR}
+_DRY_RUNS = ("client", "server", "none")
 _LISTED = 5
 
 Resolve = Callable[[Cluster], Sequence[str]]
@@ -75,6 +76,9 @@ class Values(Protocol):
 
 def command(arguments: Arguments, lists: Sequence[ExclusionList], words: Sequence[str], values: Values) -> EditCommand:
     """The edit that the options of an editing verb describe. Raises `UsageError`."""
+    for word in words:
+        if arguments.text("--dry-run") and word in _DRY_RUNS:
+            raise UsageError(f"{word!r} is no value of the list", f"write --dry-run={word}")
     actions = [action for flag, action in _ACTIONS.items() if arguments.flag(flag)]
     if len(actions) > 1:
         raise UsageError("--remove, --replace and --clear exclude each other")
@@ -83,7 +87,7 @@ def command(arguments: Arguments, lists: Sequence[ExclusionList], words: Sequenc
         raise UsageError("--clear takes no values" if words else "no value given", "see --help")
     if arguments.flag("--local") != bool(arguments.many("--filename")):
         raise UsageError("--local and -f FILE go together", "-f names the manifests, --local says that they are edited")
-    dry_run = arguments.choice("--dry-run", ("client", "server", "none"))
+    dry_run = arguments.choice("--dry-run", _DRY_RUNS)
     options = Options(
         cluster=connection(arguments),
         mesh=arguments.again("--fsm-namespace"),

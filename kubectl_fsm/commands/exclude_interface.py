@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from kubectl_fsm import exclusions
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.commands import editing
-from kubectl_fsm.commands.options import EDITING, GLOBAL, SCOPE
+from kubectl_fsm.commands.options import EDITING, SCOPE, general
 from kubectl_fsm.meshes import INTERFACES
 
 FORMATS = editing.FORMATS
@@ -19,7 +19,7 @@ Usage:
 Examples:
   kubectl fsm exclude-interface net1
   kubectl fsm exclude-interface veth+ --dry-run
-{SCOPE}{EDITING}{GLOBAL}"""
+{SCOPE}{EDITING}{general(*FORMATS)}"""
 
 
 def parse(arguments: Arguments) -> editing.EditCommand:

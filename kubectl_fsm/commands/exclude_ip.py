@@ -4,7 +4,7 @@ from functools import partial
 
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.commands import editing
-from kubectl_fsm.commands.options import EDITING, GLOBAL, SCOPE
+from kubectl_fsm.commands.options import EDITING, SCOPE, general
 from kubectl_fsm.meshes import EXCLUDED_RANGES
 from kubectl_fsm.operations import ranges
 
@@ -22,7 +22,7 @@ Examples:
   kubectl fsm exclude-ip kubernetes-api cloud-metadata
   kubectl fsm exclude-ip svc/redis.cache --workload=deploy/web -n shop
   kubectl fsm exclude-ip --remove 10.20.0.0/16
-{SCOPE}{EDITING}{GLOBAL}"""
+{SCOPE}{EDITING}{general(*FORMATS)}"""
 
 
 def parse(arguments: Arguments) -> editing.EditCommand:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from kubectl_fsm import exclusions
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.commands import editing
-from kubectl_fsm.commands.options import EDITING, GLOBAL, SCOPE
+from kubectl_fsm.commands.options import EDITING, SCOPE, general
 from kubectl_fsm.meshes import INBOUND_PORTS, OUTBOUND_PORTS
 
 FORMATS = editing.FORMATS
@@ -26,7 +26,7 @@ Examples:
 Options:
       --inbound                    the inbound list
       --outbound                   the outbound list (the default); with --inbound both
-{SCOPE}{EDITING}{GLOBAL}"""
+{SCOPE}{EDITING}{general(*FORMATS)}"""
 
 
 def parse(arguments: Arguments) -> editing.EditCommand:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.cluster.interface import Connect
-from kubectl_fsm.commands.options import FILES, GLOBAL
+from kubectl_fsm.commands.options import FILES, general
 from kubectl_fsm.errors import UsageError
 from kubectl_fsm.operations import configured, meshes
 from kubectl_fsm.operations.export import STYLES, export
@@ -28,7 +28,7 @@ Examples:
 
 Options:
       --export=STYLE               helm-set, values or patch
-{FILES}{GLOBAL}"""
+{FILES}{general(*FORMATS)}"""
 
 
 class Exclusions(NamedTuple):

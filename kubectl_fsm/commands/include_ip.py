@@ -4,7 +4,7 @@ from functools import partial
 
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.commands import editing
-from kubectl_fsm.commands.options import EDITING, GLOBAL, SCOPE
+from kubectl_fsm.commands.options import EDITING, SCOPE, general
 from kubectl_fsm.meshes import INCLUDED_RANGES
 from kubectl_fsm.operations import ranges
 
@@ -20,7 +20,7 @@ Usage:
 Examples:
   kubectl fsm include-ip 10.0.0.0/8 --workload=deploy/web -n shop
   kubectl fsm include-ip --clear
-{SCOPE}{EDITING}{GLOBAL}"""
+{SCOPE}{EDITING}{general(*FORMATS)}"""
 
 
 def parse(arguments: Arguments) -> editing.EditCommand:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from kubectl_fsm.arguments import Arguments
 
-GLOBAL = """
+_GLOBAL = """
 Global options:
   -n, --namespace=NAMESPACE        namespace of the targets
   -A, --all-namespaces             targets in all namespaces
   -N, --fsm-namespace=NAMESPACE    namespace of the mesh's control plane, where the cluster has several meshes
-  -o, --output=FORMAT              output format
+  -o, --output=FORMAT              {formats}
       --context=NAME               context of the kubeconfig
       --cluster=NAME               cluster of the kubeconfig
       --user=NAME                  user of the kubeconfig
@@ -21,6 +21,14 @@ Global options:
   -v, --v=LEVEL                    8 and above show requests, and the traceback of an error
   -h, --help                       this help
 """
+
+
+def general(*formats: str) -> str:
+    """The options that every verb has, with the output formats of this one."""
+    return _GLOBAL.format(
+        formats=f"output format: {', '.join(formats)}" if formats else "output format, as the verb has it"
+    )
+
 
 FILES = """
   -f, --filename=FILE              read manifests (a file, a folder, - for stdin) instead of a cluster (repeatable)

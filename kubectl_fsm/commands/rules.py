@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.cluster.interface import Cluster, Connect
-from kubectl_fsm.commands.options import FILES, GLOBAL, connection
+from kubectl_fsm.commands.options import FILES, connection, general
 from kubectl_fsm.errors import InvalidExclusion, InvalidObject, RulesSyntaxError
 from kubectl_fsm.operations import meshes, targets
 from kubectl_fsm.operations.inspect import pod_rules
@@ -32,7 +32,7 @@ Examples:
 Options:
   -l, --selector=SELECTOR          pods with these labels
       --exit-code                  exit with 3 where a pod runs outdated rules
-{FILES}{GLOBAL}"""
+{FILES}{general(*FORMATS)}"""
 
 
 class Rules(NamedTuple):

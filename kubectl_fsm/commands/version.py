@@ -6,7 +6,7 @@ from typing import NamedTuple
 from kubectl_fsm import __version__
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.cluster.interface import Connect
-from kubectl_fsm.commands.options import GLOBAL
+from kubectl_fsm.commands.options import general
 from kubectl_fsm.errors import FsmError
 from kubectl_fsm.operations import meshes
 from kubectl_fsm.reports import Event, Failed, MeshVersion, VersionReport
@@ -23,7 +23,7 @@ Examples:
 
 Options:
       --client                     the plugin's version only, without asking a cluster
-{GLOBAL}"""
+{general(*FORMATS)}"""
 
 
 class Version(NamedTuple):

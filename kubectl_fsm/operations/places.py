@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from kubectl_fsm import fields, workloads
 from kubectl_fsm.cluster.interface import Resource
 from kubectl_fsm.errors import Refused
-from kubectl_fsm.exclusions import atoi, items, network
+from kubectl_fsm.exclusions import atoi, is_ipv4, items, network
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import ExclusionList, Injector, Installation, Item
 from kubectl_fsm.operations.guards import Union
@@ -48,7 +48,9 @@ class Change(NamedTuple):
         text = str(item)
         if self.list.item is Item.PORT:
             return str(atoi(text) or text)
-        return network(text) if self.list.item is Item.RANGE else text
+        if self.list.item is Item.RANGE:
+            return network(f"{text}/32" if is_ipv4(text) else text)
+        return text
 
 
 class Place(Protocol):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from kubectl_fsm import fields, workloads
 from kubectl_fsm.cluster.interface import PODS, Cluster, Resource
-from kubectl_fsm.errors import UsageError
+from kubectl_fsm.errors import NotFound, UsageError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.operations.owners import Owners, Workload, pods_of
 from kubectl_fsm.operations.survey import Subject, subjects
@@ -44,7 +44,12 @@ def locate(cluster: Cluster, name: str, namespace: str) -> tuple[Resource, Objec
         raise UsageError(f"{name!r} is not a target", "write NAME for a pod, or KIND/NAME such as deploy/web")
     resource = cluster.resource_named(kind) if slash else PODS
     if cluster.remote or namespace:
-        return resource, cluster.get(resource, plain, namespace or cluster.namespace)
+        try:
+            return resource, cluster.get(resource, plain, namespace or cluster.namespace)
+        except NotFound as error:
+            if not slash:
+                error.hint = f"{error.hint}; a workload is named KIND/NAME, such as deploy/{plain}".lstrip("; ")
+            raise
     places = [fields.namespace(found) for found in cluster.list(resource) if fields.name(found) == plain]
     if len(places) > 1:
         raise UsageError(f"{name} is in several namespaces: {', '.join(places)}", "name one with -n")

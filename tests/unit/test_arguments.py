@@ -5,7 +5,7 @@ from docopt import docopt
 
 from kubectl_fsm import commands
 from kubectl_fsm.arguments import Arguments, options, order, split_verb
-from kubectl_fsm.commands.options import GLOBAL
+from kubectl_fsm.commands.options import general
 from kubectl_fsm.errors import UsageError
 
 USAGE = f"""Try.
@@ -17,7 +17,7 @@ Options:
       --yes                        a flag
   -f, --filename=FILE              a file (repeatable)
       --dry-run=MODE               client or server [bare: client]
-{GLOBAL}"""
+{general()}"""
 KNOWN = options(USAGE)
 
 
