@@ -246,7 +246,7 @@ class Edit:
             return "rules are made with the pod: only a new pod will have it"
         if held_back := workloads.holds_back(obj):
             return held_back
-        if self.options.dry_run or not self.cluster.remote:
+        if not self.cluster.remote:
             return "an edit of the pod template starts the workload's rollout at once"
         words = ["-n", place.namespace, *self.options.cluster]
         return f"its rollout has started{hints.follow(place.resource.kind, place.title, words)}"

@@ -221,15 +221,17 @@ def _edit(report: EditReport, style: Style) -> str:
 
 
 def _consequences(report: EditReport) -> Sequence[str]:
-    would = " would" if report.dry_run else ""
-    run = f"{report.outdated} of {report.pods} pod{'s' if report.pods != 1 else ''}{would} run{'s' if report.outdated == 1 and not would else ''} outdated rules"
+    count = f"{report.outdated} of {report.pods} pod{'s' if report.pods != 1 else ''}"
+    if report.dry_run:
+        return [f"{count} would run outdated rules; nothing was written"]
+    run = f"{count} run{'s' if report.outdated == 1 else ''} outdated rules"
     lines = [f"{run}; {visible(report.consequence)}" if report.outdated else visible(report.consequence)]
     lines += [f"Apply: {visible(command)}" for command in report.apply[:_SHOWN_COMMANDS]]
     if len(report.apply) > _SHOWN_COMMANDS:
         lines.append(
             f"       and {len(report.apply) - _SHOWN_COMMANDS} more: kubectl fsm rules -A shows which are outdated"
         )
-    return [*lines, f"Undo: {visible(report.undo)}"] if report.undo and not report.dry_run else lines
+    return [*lines, f"Undo: {visible(report.undo)}"] if report.undo else lines
 
 
 def _diff(before: Object, after: Object) -> str:

@@ -1,11 +1,13 @@
 """The main job on a real API server: exclusions set, effective rules shown."""
 
 import json
+import subprocess
 
 import pytest
 
-from kubectl_fsm import generator
+from kubectl_fsm import __version__, generator
 from tests.support import workloads
+from tests.support.plugin import EXECUTABLE
 
 PORTS = "flomesh.io/outbound-port-exclusion-list"
 
@@ -136,9 +138,41 @@ def test_states_of_pods(control_plane, fsm, fsm_plugin):
 
 
 @pytest.mark.usefixtures("fsm")
+def test_kubectl_finds_the_plugin(control_plane, fsm_plugin):
+    """As users call it: kubectl looks for `kubectl-fsm` on PATH and hands over arguments and environment."""
+    path = f"{EXECUTABLE.parent}:{fsm_plugin.environment['PATH']}"
+    done = subprocess.run(
+        ["kubectl", "fsm", "version"],
+        env={**fsm_plugin.environment, "PATH": path},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.startswith(f"Client: {__version__}\nMesh: fsm 1.5.1")
+
+
+@pytest.mark.usefixtures("fsm")
 def test_version(fsm_plugin):
     done = fsm_plugin.run("version")
     assert "Mesh: fsm 1.5.1 in fsm-system, injector fsm-1.5" in done.stdout
+
+
+def test_a_version_that_is_not_shown_is_read_off_a_running_pod(control_plane, fsm, fsm_plugin):
+    """Without the control plane's label the mode tells, and where it fits two generations a pod's rules do."""
+    shop = fsm.namespace()
+    control_plane.apply(workloads.deployment("web", shop))
+    ready_pods(control_plane, shop, "web")
+    control_plane.kubectl("label", "deployment", "fsm-injector", "-n", "fsm-system", "app.kubernetes.io/version-")
+    try:
+        version = json.loads(fsm_plugin.run("version", "-o", "json").stdout)
+        assert [(mesh["version"], mesh["injector"]) for mesh in version["meshes"]] == [("", "fsm-1.5")]
+        (item,) = rules(fsm_plugin, "-n", shop)
+        assert item["state"] == "current"
+        assert any("which fits its pods' rules" in note for note in item["notes"])
+    finally:
+        label = "app.kubernetes.io/version=1.5.1"
+        control_plane.kubectl("label", "deployment", "fsm-injector", "-n", "fsm-system", label)
 
 
 def test_exclusions_with_writers(control_plane, fsm, fsm_plugin):

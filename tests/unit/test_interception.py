@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kubectl_fsm import interception
 from kubectl_fsm.errors import InvalidExclusion, RulesSyntaxError
-from kubectl_fsm.exclusions import Entry, effective
-from kubectl_fsm.generator import render
+from kubectl_fsm.exclusions import Entry, effective, network
+from kubectl_fsm.generator import render, script
 from kubectl_fsm.interception import Comparison, injection, read_script
 from kubectl_fsm.meshes import FSM, FSM_1_5, INJECTORS, OSM_0_11, OUTBOUND_PORTS, Installation
 
@@ -21,8 +23,8 @@ def install(mode="PodLevel", **traffic):
     return Installation(FSM, "fsm", "fsm-system", "1.5.1", FSM.releases[0], config)
 
 
-def pod(script, **metadata):
-    container = {"name": "fsm-init", "command": ["/bin/sh"], "args": ["-c", script]}
+def pod(text, **metadata):
+    container = {"name": "fsm-init", "command": ["/bin/sh"], "args": ["-c", text]}
     return {"kind": "Pod", "metadata": metadata, "spec": {"initContainers": [container]}}
 
 
@@ -42,9 +44,45 @@ def test_every_vector_reads_back_as_the_entries_it_was_made_from(vectors):
     assert read == 59
 
 
+PORT_LISTS = st.lists(st.integers(1, 65535), max_size=15, unique=True)
+RANGE_LISTS = st.lists(
+    st.builds("{}.{}.{}.{}/{}".format, *[st.integers(0, 255)] * 4, st.integers(0, 32)), max_size=4, unique_by=network
+)
+SPECS = st.fixed_dictionaries(
+    {
+        "sidecar": st.fixed_dictionaries(
+            {
+                "localProxyMode": st.sampled_from(["Localhost", "PodIP"]),
+                "localDNSProxy": st.fixed_dictionaries({"enable": st.booleans()}),
+            }
+        ),
+        "traffic": st.fixed_dictionaries(
+            {
+                "outboundPortExclusionList": PORT_LISTS,
+                "inboundPortExclusionList": PORT_LISTS,
+                "outboundIPRangeExclusionList": RANGE_LISTS,
+                "outboundIPRangeInclusionList": RANGE_LISTS,
+                "networkInterfaceExclusionList": st.lists(
+                    st.from_regex(r"[a-z]{1,8}[0-9]?\+?", fullmatch=True), max_size=3, unique=True
+                ),
+            }
+        ),
+    }
+)
+
+
+@given(st.sampled_from(list(INJECTORS.values())), SPECS)
+def test_whatever_is_written_is_read_back(injector, spec):
+    wanted = effective(injector, {}, spec)
+    runs = read_script(script(injector, wanted))
+    assert runs.effective.keys() == wanted.keys()
+    assert runs.effective.settings == wanted.settings
+    assert injector in runs.injectors
+
+
 def test_the_documentations_spelling_and_misprint_are_read_and_named():
-    script = render("fsm-1.5", {}, {"traffic": {"networkInterfaceExclusionList": ["net1"]}})
-    runs = read_script(script.replace("FSM_PROXY", "fsm_PROXY"))
+    text = render("fsm-1.5", {}, {"traffic": {"networkInterfaceExclusionList": ["net1"]}})
+    runs = read_script(text.replace("FSM_PROXY", "fsm_PROXY"))
     assert FSM_1_5 in runs.injectors
     assert [entry.value for entry in runs.effective.entries] == ["net1"]
     assert any("fsm_PROXY_" in warning for warning in runs.warnings)
@@ -62,8 +100,8 @@ def test_loopback_excluded_by_a_user_is_an_entry():
 
 
 def test_rules_of_somebody_else_are_told_apart():
-    script = render("fsm-1.5", {}, {}).replace("COMMIT", "-A OUTPUT -p tcp --dport 25 -j DROP\nCOMMIT")
-    runs = read_script(script)
+    text = render("fsm-1.5", {}, {}).replace("COMMIT", "-A OUTPUT -p tcp --dport 25 -j DROP\nCOMMIT")
+    runs = read_script(text)
     assert runs.injectors == []
     lines = list(interception.explain(runs.ruleset, FSM_1_5, runs.effective))
     (foreign,) = [line for line in lines if line.why == "not a rule that the mesh writes"]
