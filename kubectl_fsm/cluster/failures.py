@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from http.client import IncompleteRead, RemoteDisconnected
 from socket import gaierror
@@ -80,13 +81,14 @@ class Asker(NamedTuple):
     """Who asks which server.
 
     `who` is the user as messages call it, `impersonated` what `--as` says, `expired` since when (a date as text) the
-    client certificate is void, empty while it holds.
+    client certificate is void, empty while it holds. `words` lead another command to the same server as the same user.
     """
 
     server: str
     who: str
     impersonated: str = ""
     expired: str = ""
+    words: Sequence[str] = ()
 
     @property
     def login_hint(self) -> str:
@@ -182,7 +184,7 @@ def _message(code: int, status: Object, call: Call) -> str:
 
 
 def _hint(code: int, message: str, call: Call, asker: Asker, invalid: list[str]) -> str:
-    where = f" -n {call.namespace}" if call.namespace else ""
+    where = _joined(f" -n {call.namespace}" if call.namespace else "", asker)
     hints = {
         400: "the request itself is wrong: check names and selector",
         401: asker.login_hint,
@@ -191,13 +193,18 @@ def _hint(code: int, message: str, call: Call, asker: Asker, invalid: list[str])
         409: "somebody else changed the object at the same time: try again",
         422: f"mend {', '.join(invalid) or 'the object'}: kubectl edit {call.target} {call.name}{where}",
     }
-    return hints.get(code, _SERVER_TROUBLE)
+    return hints.get(code, _SERVER_TROUBLE + _joined("", asker))
 
 
 def _forbidden(message: str, call: Call, asker: Asker) -> str:
     if " cannot impersonate" in message:
-        return f"--as needs the right to impersonate: kubectl auth can-i impersonate users/{asker.impersonated}"
+        self_words = [word for word in asker.words if not word.startswith("--as")]
+        check = f"kubectl auth can-i impersonate users/{asker.impersonated}"
+        return f"--as needs the right to impersonate: {check}{_joined('', asker._replace(words=self_words))}"
     target = f"{call.target}/{call.name}" if call.name else call.target
     scope = f" -n {call.namespace}" if call.namespace else "" if call.target.startswith("/") else " -A"
-    impersonation = f" --as={asker.impersonated}" if asker.impersonated else ""
-    return f"ask for the right to {call}; check: kubectl auth can-i {call.verb} {target}{scope}{impersonation}"
+    return f"ask for the right to {call}; check: kubectl auth can-i {call.verb} {target}{_joined(scope, asker)}"
+
+
+def _joined(scope: str, asker: Asker) -> str:
+    return f"{scope} {shlex.join(asker.words)}" if asker.words else scope

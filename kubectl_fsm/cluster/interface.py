@@ -74,6 +74,10 @@ class Cluster(Protocol):
         """The namespace that a target without one is in."""
 
     @property
+    def words(self) -> Sequence[str]:
+        """The words of a command line, kubectl's as well, that lead it here as the same user."""
+
+    @property
     def warnings(self) -> Sequence[str]:
         """What the API server warned of so far."""
 

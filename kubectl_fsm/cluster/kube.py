@@ -49,7 +49,14 @@ def connect(options: ConnectionOptions) -> KubeCluster:
     limits: Limits = options.timeout or (CONNECT_SECONDS, READ_SECONDS)
     chosen = access(options)
     impersonation = chosen.impersonation(options)
-    return KubeCluster(chosen, Credentials(chosen), impersonation=impersonation, limits=limits, log=options.log)
+    return KubeCluster(
+        chosen,
+        Credentials(chosen),
+        impersonation=impersonation,
+        limits=limits,
+        log=options.log,
+        words=options.words,
+    )
 
 
 class KubeCluster:
@@ -65,6 +72,7 @@ class KubeCluster:
         impersonation: Sequence[tuple[str, str]],
         limits: Limits,
         log: Callable[[str], None] | None,
+        words: Sequence[str],
     ) -> None:
         self._access = chosen
         self._server = fields.text(chosen.cluster, "server").rstrip("/")
@@ -73,6 +81,7 @@ class KubeCluster:
         self._impersonation = impersonation
         self._limits = _timeout(limits)
         self._log = log
+        self.words = words
         self._discovered: dict[str, Sequence[Resource]] = {}
         self._warnings: dict[str, None] = {}
 
@@ -263,7 +272,8 @@ class KubeCluster:
         expiry = self._credentials.expiry
         expired = expiry if expiry and expiry < datetime.now(timezone.utc) else None
         impersonated = next((value for name, value in self._impersonation if name == "Impersonate-User"), "")
-        return Asker(self._server, self._access.who, impersonated, f"{expired:%Y-%m-%d %H:%M} UTC" if expired else "")
+        since = f"{expired:%Y-%m-%d %H:%M} UTC" if expired else ""
+        return Asker(self._server, self._access.who, impersonated, since, self.words)
 
 
 def _pool(chosen: Access, credentials: Credentials) -> urllib3.PoolManager:

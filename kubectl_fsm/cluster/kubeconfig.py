@@ -51,6 +51,19 @@ class ConnectionOptions(NamedTuple):
     log: Callable[[str], None] | None = None
 
     @property
+    def words(self) -> Sequence[str]:
+        """The options that choose cluster and user, as another command line would have them."""
+        given = {
+            "--context": self.context,
+            "--cluster": self.cluster,
+            "--user": self.user,
+            "--kubeconfig": self.kubeconfig,
+            "--as": self.as_user,
+        }
+        chosen = [f"{name}={value}" for name, value in given.items() if value]
+        return [*chosen, *(f"--as-group={group}" for group in self.as_groups)]
+
+    @property
     def timeout(self) -> float:
         """`request_timeout` in seconds, 0 for none. Raises `UsageError`."""
         text = self.request_timeout

@@ -88,6 +88,7 @@ class Manifests:
 
     remote = False
     warnings: Sequence[str] = ()
+    words: Sequence[str] = ()
 
     def __init__(self, origin: str, namespace: str, entries: Iterable[_Entry]) -> None:
         self.origin = origin

@@ -7,7 +7,6 @@ from typing import NamedTuple, Protocol
 from kubectl_fsm import interception, workloads
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.cluster.interface import Cluster, Connect
-from kubectl_fsm.commands.options import connection
 from kubectl_fsm.errors import Refused, UsageError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import ExclusionList, Installation
@@ -89,7 +88,6 @@ def command(arguments: Arguments, lists: Sequence[ExclusionList], words: Sequenc
         raise UsageError("--local and -f FILE go together", "-f names the manifests, --local says that they are edited")
     dry_run = arguments.choice("--dry-run", _DRY_RUNS)
     options = Options(
-        cluster=connection(arguments),
         mesh=arguments.again("--fsm-namespace"),
         dry_run="" if dry_run == "none" else dry_run,
         yes=arguments.flag("--yes"),

@@ -1,9 +1,5 @@
 """Options that verbs share. docopt reads these texts, so they are the grammar as well as the help."""
 
-from collections.abc import Sequence
-
-from kubectl_fsm.arguments import Arguments
-
 _GLOBAL = """
 Global options:
   -n, --namespace=NAMESPACE        namespace of the targets
@@ -55,8 +51,3 @@ Editing options:
       --local                      edit the manifests given with -f and print them
   -f, --filename=FILE              manifests for --local: a file, a folder, - for stdin (repeatable)
 """
-
-
-def connection(arguments: Arguments) -> Sequence[str]:
-    """The words that lead another command, kubectl's as well, to the same cluster as the same user."""
-    return arguments.again("--context", "--cluster", "--user", "--kubeconfig", "--as", "--as-group")

@@ -1,11 +1,11 @@
 """`kubectl fsm rules`."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import NamedTuple
 
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.cluster.interface import Cluster, Connect
-from kubectl_fsm.commands.options import FILES, connection, general
+from kubectl_fsm.commands.options import FILES, general
 from kubectl_fsm.errors import InvalidExclusion, InvalidObject, RulesSyntaxError
 from kubectl_fsm.operations import meshes, targets
 from kubectl_fsm.operations.inspect import pod_rules
@@ -36,12 +36,11 @@ Options:
 
 
 class Rules(NamedTuple):
-    """The pods to look at; `connection` are the words that lead another command to the same cluster."""
+    """The pods to look at."""
 
     selection: Selection
     control_plane: str = ""
     exit_code: bool = False
-    connection: Sequence[str] = ()
 
     def run(self, connect: Connect) -> Generator[Event, bool, RulesReport]:
         cluster = connect()
@@ -57,7 +56,7 @@ class Rules(NamedTuple):
                 namespace = namespaces.get(subject.workload.namespace)
                 installation = meshes.of_pod(installations, namespace, *subject.pods) or installations[0]
                 try:
-                    found = pod_rules(subject, pod, namespace, installation, self.connection)
+                    found = pod_rules(subject, pod, namespace, installation, cluster.words)
                 except (InvalidObject, InvalidExclusion, RulesSyntaxError) as error:
                     if self.selection.names:
                         raise
@@ -80,5 +79,4 @@ def parse(arguments: Arguments) -> Rules:
     offline = bool(arguments.many("--filename"))
     everywhere = arguments.flag("--all-namespaces") or (offline and not names and not namespace)
     selection = Selection(names, namespace, everywhere, arguments.text("--selector"))
-    control_plane, exit_code = arguments.text("--fsm-namespace"), arguments.flag("--exit-code")
-    return Rules(selection, control_plane, exit_code, connection(arguments))
+    return Rules(selection, arguments.text("--fsm-namespace"), arguments.flag("--exit-code"))

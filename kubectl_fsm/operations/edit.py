@@ -1,6 +1,7 @@
 """Editing lists where they are kept: read, check, PATCH with the resourceVersion; after a conflict, all of it again."""
 
 import random
+import shlex
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,9 +25,8 @@ _UNPROCESSABLE = 422
 
 
 class Options(NamedTuple):
-    """How an edit is carried out. `cluster` and `mesh` are the words of a command line that name these again."""
+    """How an edit is carried out. `mesh` are the words of a command line that name the mesh again."""
 
-    cluster: Sequence[str] = ()
     mesh: Sequence[str] = ()
     dry_run: str = ""
     yes: bool = False
@@ -183,8 +183,8 @@ class Edit:
         others = [name for name in named if name and not name.startswith(ours)]
         if not others:
             return error
-        target = f"{self.place.resource.qualified} {self.place.name} -n {self.place.namespace}"
-        hint = f"it was invalid before this edit; mend {', '.join(others)} first: kubectl edit {target}"
+        target = [self.place.resource.qualified, self.place.name, "-n", self.place.namespace, *self.cluster.words]
+        hint = f"it was invalid before this edit; mend {', '.join(others)} first: kubectl edit {shlex.join(target)}"
         return ApiError(error.status, error.reason, error.message, hint, error.details)
 
     def _list_changes(self, before: Object, after: Object) -> Sequence[ListChange]:
@@ -209,7 +209,7 @@ class Edit:
             pods=0,
             outdated=0,
             apply=(),
-            undo=hints.undo(shown, [*self.place.scope, *self.options.mesh, *self.options.cluster]) if undoable else "",
+            undo=hints.undo(shown, [*self.place.scope, *self.options.mesh, *self.cluster.words]) if undoable else "",
             consequence="",
             previous=before,
             resource=after,
@@ -233,7 +233,7 @@ class Edit:
         return report._replace(
             pods=sum(len(case.subject.pods) for case in cases if case.subject),
             outdated=sum(count for _, count in counts),
-            apply=hints.apply_all(outdated, self.options.cluster) if good else (),
+            apply=hints.apply_all(outdated, self.cluster.words) if good else (),
             consequence=self._consequence(report.resource),
         )
 
@@ -248,7 +248,7 @@ class Edit:
             return held_back
         if not self.cluster.remote:
             return "an edit of the pod template starts the workload's rollout at once"
-        words = ["-n", place.namespace, *self.options.cluster]
+        words = ["-n", place.namespace, *self.cluster.words]
         return f"its rollout has started{hints.follow(place.resource.kind, place.title, words)}"
 
 

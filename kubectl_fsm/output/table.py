@@ -228,9 +228,7 @@ def _consequences(report: EditReport) -> Sequence[str]:
     lines = [f"{run}; {visible(report.consequence)}" if report.outdated else visible(report.consequence)]
     lines += [f"Apply: {visible(command)}" for command in report.apply[:_SHOWN_COMMANDS]]
     if len(report.apply) > _SHOWN_COMMANDS:
-        lines.append(
-            f"       and {len(report.apply) - _SHOWN_COMMANDS} more: kubectl fsm rules -A shows which are outdated"
-        )
+        lines.append(f"       and {len(report.apply) - _SHOWN_COMMANDS} more; the verb rules with -A shows them")
     return [*lines, f"Undo: {visible(report.undo)}"] if report.undo else lines
 
 
