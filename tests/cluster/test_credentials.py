@@ -89,7 +89,7 @@ class TestLogin:
         ann = control_plane.user("ann")
         with pytest.raises(Forbidden) as error:
             connect(ann, as_user="reader").get(NAMESPACES, "default")
-        assert error.value.hint.endswith("kubectl auth can-i impersonate users/reader")
+        assert error.value.hint.endswith(f"kubectl auth can-i impersonate users/reader --kubeconfig={ann}")
 
     def test_none(self, control_plane):
         with pytest.raises(Forbidden, match="system:anonymous"):
@@ -113,8 +113,9 @@ class TestRefusals:
         with pytest.raises(Forbidden) as error:
             connect(ann).patch(CONFIG_MAPS, "web", namespace, {"data": {}})
         command = error.value.hint.partition("check: kubectl ")[2]
-        assert control_plane.kubectl(*command.split(), kubeconfig=ann, check=False).stdout == "no\n"
-        assert control_plane.kubectl(*command.split()).stdout == "yes\n"
+        assert command.endswith(f" --kubeconfig={ann}")
+        assert control_plane.kubectl(*command.split(), check=False).stdout == "no\n"
+        assert control_plane.kubectl(*command.split()[:-1]).stdout == "yes\n"
 
     def test_unknown_authority(self, control_plane, tmp_path):
         config = yaml.safe_load(control_plane.kubeconfig.read_text())
@@ -160,7 +161,7 @@ class TestObjects:
             cluster.patch(CONFIG_MAPS, config_map, namespace, {"data": {"a b": "1"}})
         assert (error.value.status, error.value.reason) == (422, "Invalid")
         assert "data[a b]" in error.value.message
-        assert error.value.hint == f"mend data[a b]: kubectl edit configmaps web -n {namespace}"
+        assert error.value.hint.startswith(f"mend data[a b]: kubectl edit configmaps web -n {namespace} --kubeconfig=")
 
     def test_not_found(self, cluster, namespace):
         with pytest.raises(NotFound, match='pods "web" not found'):
