@@ -185,6 +185,7 @@ def _hook(hook: str, lines: Sequence[RuleLine], style: Style) -> str:
 
 
 def _exclusions(report: ExclusionsReport, style: Style) -> str:
+    noted = any(entry.note for item in report.items for entry in item.entries)
     rows = [
         [
             visible(item.namespace) or "-",
@@ -192,12 +193,13 @@ def _exclusions(report: ExclusionsReport, style: Style) -> str:
             entry.list,
             visible(entry.value),
             *([visible(" ".join(item.writers.get(entry.list, ("-",))))] if style.wide else []),
-            visible(entry.note),
+            *([visible(entry.note)] if noted else []),
         ]
         for item in report.items
         for entry in item.entries
     ]
-    head = ["NAMESPACE", "OBJECT", "LIST", "VALUE", *(["LIST LAST WRITTEN BY"] if style.wide else []), "NOTE"]
+    wide = ["LIST LAST WRITTEN BY"] if style.wide else []
+    head = ["NAMESPACE", "OBJECT", "LIST", "VALUE", *wide, *(["NOTE"] if noted else [])]
     notes = [
         f"{visible(item.object)} in {visible(item.namespace) or 'no namespace'}: {visible(item.note)}\n"
         for item in report.items
