@@ -74,6 +74,9 @@ def split_verb(argv: Sequence[str], known: Mapping[str, Option]) -> tuple[Sequen
 
 def order(argv: Sequence[str], known: Mapping[str, Option]) -> Words:
     """Put a verb's words in order. Raises `UsageError` for an unknown option or one without its value."""
+    for word in argv:
+        if not word.isascii() and any("\ud800" <= char <= "\udfff" for char in word):
+            raise UsageError(f"{word!r} is not UTF-8")
     values: dict[str, list[str]] = {}
     positionals: list[str] = []
     words = iter(argv)

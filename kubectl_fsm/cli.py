@@ -155,7 +155,7 @@ def _cluster(arguments: Arguments, streams: Streams, log: Callable[[str], None] 
             namespace=arguments.text("--namespace"),
             as_user=arguments.text("--as"),
             as_groups=arguments.many("--as-group"),
-            request_timeout=arguments.text("--request-timeout") or "0",
+            request_timeout=arguments.text("--request-timeout"),
             log=log,
         )
     )
@@ -228,7 +228,7 @@ def _colour(arguments: Arguments, streams: Streams) -> bool:
 
 
 def _level(text: str) -> int:
-    if text and not text.isdecimal():
+    if text and not re.fullmatch("[0-9]{1,2}", text):
         raise UsageError(f"-v takes a number, not {text!r}")
     return int(text or 0)
 

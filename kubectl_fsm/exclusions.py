@@ -352,7 +352,9 @@ def address_share(value: str) -> float:
 
 
 def covers(outer: str, inner: str) -> bool:
-    """Whether one IPv4 range holds all of another."""
+    """Whether one IPv4 range holds all of another; what is no range holds just itself."""
+    if outer == inner:
+        return True
     length = outer.partition("/")[2]
     wider = address_share(outer) >= address_share(inner) > 0
     return wider and network(f"{inner.partition('/')[0]}/{length}") == network(outer)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from kubectl_fsm import fields, generator, workloads
-from kubectl_fsm.errors import InvalidExclusion, RulesSyntaxError
+from kubectl_fsm.errors import InvalidExclusion, InvalidObject, RulesSyntaxError
 from kubectl_fsm.exclusions import Effective, Entry, Settings, effective
 from kubectl_fsm.fields import Object
 from kubectl_fsm.generator import Line
@@ -288,7 +288,7 @@ class Comparison:
         runs = self._read(workloads.script(container))
         try:
             wanted = next_rules(self._installation, annotations, spec)
-        except InvalidExclusion:
+        except (InvalidExclusion, InvalidObject):
             return True
         return runs is None or wanted is None or differs(runs.effective, wanted)
 

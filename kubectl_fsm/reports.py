@@ -156,7 +156,10 @@ class ListChange(NamedTuple):
 
     def __str__(self) -> str:
         """`[6379] → [6379 7070]`, or the list once where nothing changed."""
-        before, after = (f"[{' '.join(values)}]" for values in (self.before, self.after))
+        shown = (
+            [value if value.isprintable() else repr(value) for value in values] for values in (self.before, self.after)
+        )
+        before, after = (f"[{' '.join(values)}]" for values in shown)
         return after if before == after else f"{before} → {after}"
 
 

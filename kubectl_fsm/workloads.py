@@ -86,6 +86,12 @@ def finished(pod: Object) -> bool:
     return fields.text(pod, "status", "phase") in _FINISHED
 
 
+def completed(obj: Object) -> bool:
+    """Whether a Job has ended for good: it will make no more pods."""
+    conditions = fields.items(obj, "status", "conditions") if obj.get("kind") == "Job" else ()
+    return any(one.get("type") in ("Complete", "Failed") and one.get("status") == "True" for one in conditions)
+
+
 def init_container(pod: Object, name: str) -> Object | None:
     """The init container of that name in the pod's spec."""
     found = (item for item in fields.items(pod, "spec", "initContainers") if item.get("name") == name)

@@ -7,9 +7,12 @@ most runs need no more. It runs the credential plugins, which are what is hard t
 from __future__ import annotations
 
 import base64
+import re
 import ssl
+import sys
 import threading
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +26,9 @@ from kubectl_fsm.cluster.tls import client_context, not_after
 from kubectl_fsm.errors import CredentialError, InvalidObject
 from kubectl_fsm.fields import Object
 
+_AUTHORITY = {"certificate-authority", "certificate-authority-data"}
+_PEM = re.compile(r"-----BEGIN [A-Z ]+-----[\s\x21-\x7e]*?-----END [A-Z ]+-----")
+"""A certificate, without the comments around it, in which there may be anything."""
 TOKEN_FILE_AGE = timedelta(minutes=1)
 """How long a token read from a file counts: kubelets and agents replace them."""
 _AUTHENTICATION = {
@@ -114,15 +120,20 @@ class Credentials:
             self._authorization = f"Bearer {token}"
         if certificate and key:
             self._plugin_certificate = str(certificate).encode(), str(key).encode()
-        if status.get("expirationTimestamp"):
+        if until := status.get("expirationTimestamp"):
             from kubernetes.config.dateutil import parse_rfc3339  # noqa: PLC0415 - loaded by now
 
-            self._renewal = parse_rfc3339(status["expirationTimestamp"])
+            try:
+                self._renewal = parse_rfc3339(until)
+            except (ValueError, TypeError, AttributeError) as error:
+                raise self._plugin_error(f"its answer expires at {until!r}, which is no time") from error
 
     def _plugin_status(self) -> Mapping[str, Any]:
         """The plugin's answer, from the `kubernetes` package's own runner.
 
-        The package's kubeconfig loader, which would call it, logs a failure and goes on without credentials.
+        The package's kubeconfig loader, which would call it, logs a failure and goes on without credentials. The runner
+        looks at stdout to decide whether a person is there to read what the plugin says; that is stderr's to tell, since
+        stdout may well be a pipe. On a terminal the plugin's words have been shown, and the runner has none to report.
         """
         from kubernetes.config import ConfigException  # noqa: PLC0415 - 0.17 s to load, for plugins alone
         from kubernetes.config.exec_provider import ExecProvider  # noqa: PLC0415
@@ -130,9 +141,12 @@ class Credentials:
 
         cluster = ConfigNode("cluster", dict(self._chosen.cluster))
         try:
-            status = ExecProvider(ConfigNode("exec", self._chosen.user["exec"]), None, cluster).run()
+            with redirect_stdout(sys.stderr):
+                status = ExecProvider(ConfigNode("exec", self._chosen.user["exec"]), None, cluster).run()
         except FileNotFoundError as error:
             raise self._plugin_error("there is no such program") from error
+        except AttributeError as error:
+            raise self._plugin_error("what it says stands above") from error
         except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
             raise self._plugin_error(str(error)) from error
         return status if isinstance(status, Mapping) else {}
@@ -155,8 +169,10 @@ class Credentials:
     def _context(self) -> tuple[ssl.SSLContext, datetime | None]:
         """The TLS context. OpenSSL reads keys from files only: they are in a folder of their own while this runs."""
         pair = self._certificate()
-        authority = _material(self._chosen.cluster, "certificate-authority").decode("latin-1")
+        authority = "\n".join(_PEM.findall(_material(self._chosen.cluster, "certificate-authority").decode("latin-1")))
         verify = self._chosen.cluster.get("insecure-skip-tls-verify") is not True
+        if verify and not authority and self._chosen.cluster.keys() & _AUTHORITY:
+            raise ValueError("certificate-authority holds no certificate")
         if not pair:
             return client_context(verify=verify, authority=authority), None
         with TemporaryDirectory(prefix="kubectl-fsm-") as folder:

@@ -64,6 +64,10 @@ _TRANSPORT: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
 """Kinds of failure from the most to the least specific: the first that occurs anywhere in the chain of causes counts."""
 
 
+class Dropped(Unreachable):
+    """The server closed a connection without an answer: it may have done so before the request reached it."""
+
+
 class Call(NamedTuple):
     """A request in the words of RBAC: `verb` on `target` (`deployments.apps`, or a path) `name` in `namespace`."""
 
@@ -104,7 +108,8 @@ def unreachable(error: BaseException, asker: Asker) -> FsmError:
     for types, what, mend in _TRANSPORT:
         if any(isinstance(cause, types) for cause in causes):
             void = asker.expired and types[0] in (ssl.SSLError, RemoteDisconnected)
-            return Unreachable(what.format(server=asker.server, detail=detail), asker.login_hint if void else mend)
+            kind = Dropped if RemoteDisconnected in types and not void else Unreachable
+            return kind(what.format(server=asker.server, detail=detail), asker.login_hint if void else mend)
     if any(isinstance(cause, ValueError) for cause in causes):
         return CredentialError(
             f"no request can be made with the credentials of {asker.who}: {detail}", asker.login_hint
@@ -155,7 +160,7 @@ def status_object(body: bytes) -> Object:
         for path in (("reason",), ("message",), ("metadata", "continue")):
             fields.text(status, *path)
         fields.items(status, "details", "causes")
-    except (ValueError, InvalidObject):
+    except (ValueError, RecursionError, InvalidObject):
         return {}
     return status
 
@@ -184,14 +189,14 @@ def _message(code: int, status: Object, call: Call) -> str:
 
 
 def _hint(code: int, message: str, call: Call, asker: Asker, invalid: list[str]) -> str:
-    where = _joined(f" -n {call.namespace}" if call.namespace else "", asker)
+    where = _joined(f" -n {shlex.quote(call.namespace)}" if call.namespace else "", asker)
     hints = {
         400: "the request itself is wrong: check names and selector",
         401: asker.login_hint,
         403: _forbidden(message, call, asker),
         404: f"see what is there: kubectl get {call.target}{where}" if call.name else no_kind("").hint,
         409: "somebody else changed the object at the same time: try again",
-        422: f"mend {', '.join(invalid) or 'the object'}: kubectl edit {call.target} {call.name}{where}",
+        422: f"mend {', '.join(invalid) or 'the object'}: kubectl edit {call.target} {shlex.quote(call.name)}{where}",
     }
     return hints.get(code, _SERVER_TROUBLE + _joined("", asker))
 
@@ -199,10 +204,10 @@ def _hint(code: int, message: str, call: Call, asker: Asker, invalid: list[str])
 def _forbidden(message: str, call: Call, asker: Asker) -> str:
     if " cannot impersonate" in message:
         self_words = [word for word in asker.words if not word.startswith("--as")]
-        check = f"kubectl auth can-i impersonate users/{asker.impersonated}"
+        check = f"kubectl auth can-i impersonate {shlex.quote(f'users/{asker.impersonated}')}"
         return f"--as needs the right to impersonate: {check}{_joined('', asker._replace(words=self_words))}"
-    target = f"{call.target}/{call.name}" if call.name else call.target
-    scope = f" -n {call.namespace}" if call.namespace else "" if call.target.startswith("/") else " -A"
+    target = shlex.quote(f"{call.target}/{call.name}" if call.name else call.target)
+    scope = f" -n {shlex.quote(call.namespace)}" if call.namespace else "" if call.target.startswith("/") else " -A"
     return f"ask for the right to {call}; check: kubectl auth can-i {call.verb} {target}{_joined(scope, asker)}"
 
 

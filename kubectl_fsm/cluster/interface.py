@@ -40,8 +40,12 @@ class Resource(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What people type before the slash: `deploy`, `sts`, `rollout`."""
-        return self.short_names[0] if self.short_names else self.kind.lower()
+        """What people type before the slash: `deploy`, `rollout`; with the group where a built-in kind has that name."""
+        if self in BUILT_IN:
+            return self.short_names[0]
+        name = self.kind.lower()
+        taken = {known.kind.lower() for known in BUILT_IN}
+        return self.named if name in taken else name
 
 
 PODS = Resource("", "v1", "Pod", "pods", True, ("pod", "po"))
@@ -56,6 +60,13 @@ CRONJOBS = Resource("batch", "v1", "CronJob", "cronjobs", True, ("cj",))
 
 BUILT_IN = (PODS, NAMESPACES, SERVICES, DEPLOYMENTS, REPLICASETS, STATEFULSETS, DAEMONSETS, JOBS, CRONJOBS)
 """Kinds that need no discovery."""
+
+
+CUSTOM_WORKLOADS = frozenset({
+    ("argoproj.io", "Rollout"), ("apps.kruise.io", "CloneSet"), ("apps.kruise.io", "StatefulSet"),
+    ("apps.kruise.io", "DaemonSet"),
+})  # fmt: skip
+"""Group and kind of well-known custom resources that have a pod template: Argo Rollouts, OpenKruise."""
 
 
 class Cluster(Protocol):
@@ -108,9 +119,9 @@ class Cluster(Protocol):
         """The kind that a person means by `deploy`, `Deployment`, `deployments.apps` or `rollout`. Raises `NotFound`."""
 
     def kinds(self) -> Sequence[Resource]:
-        """Kinds to look for workloads in beside the built-in ones: those of the files.
+        """Kinds to look for workloads in beside the built-in ones: those of the files, or `CUSTOM_WORKLOADS`.
 
-        An API server has too many; what its custom resources have made is found through the pods.
+        An API server serves too many to list them all; what others have made is found through the pods.
         """
 
     def gather(self, *calls: Callable[[], Any]) -> Sequence[Any]:

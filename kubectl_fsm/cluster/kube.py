@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from functools import partial
 from http import HTTPStatus
 from importlib.util import find_spec
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import urllib3
@@ -20,8 +20,8 @@ import kubectl_fsm
 from kubectl_fsm import fields
 from kubectl_fsm.cluster import background, discovery
 from kubectl_fsm.cluster.credentials import Credentials, proxy_headers
-from kubectl_fsm.cluster.failures import Asker, Call, failure, foreign, no_kind, status_object, unreachable
-from kubectl_fsm.cluster.interface import BUILT_IN, FIELD_MANAGER, Resource
+from kubectl_fsm.cluster.failures import Asker, Call, Dropped, failure, foreign, no_kind, status_object, unreachable
+from kubectl_fsm.cluster.interface import BUILT_IN, CUSTOM_WORKLOADS, FIELD_MANAGER, Resource
 from kubectl_fsm.cluster.kubeconfig import Access, ConnectionOptions, access
 from kubectl_fsm.errors import ApiError, CredentialError, InvalidObject, NotFound, Unreachable
 from kubectl_fsm.fields import Object
@@ -34,8 +34,6 @@ READ_ATTEMPTS, LONGEST_PAUSE = 4, 10
 """How often a read is sent where the server says `Retry-After`, and the longest pause, in seconds, that is waited out."""
 CONNECTIONS = 16
 """Connections kept open, and calls that `gather` makes at a time."""
-Limits: TypeAlias = "float | tuple[float, float]"
-"""Seconds for a whole request, or to connect and of silence."""
 
 _JSON = "application/json"
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
@@ -46,7 +44,9 @@ def connect(options: ConnectionOptions) -> KubeCluster:
 
     Raises `CredentialError`, and `UsageError` for options that make no sense.
     """
-    limits: Limits = options.timeout or (CONNECT_SECONDS, READ_SECONDS)
+    limits = urllib3.Timeout(total=options.timeout or None)
+    if options.timeout is None:
+        limits = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
     chosen = access(options)
     impersonation = chosen.impersonation(options)
     return KubeCluster(
@@ -70,7 +70,7 @@ class KubeCluster:
         credentials: Credentials,
         *,
         impersonation: Sequence[tuple[str, str]],
-        limits: Limits,
+        limits: urllib3.Timeout,
         log: Callable[[str], None] | None,
         words: Sequence[str],
     ) -> None:
@@ -79,7 +79,7 @@ class KubeCluster:
         self._credentials = credentials
         self._pool = _pool(chosen, credentials)
         self._impersonation = impersonation
-        self._limits = _timeout(limits)
+        self._limits = limits
         self._log = log
         self.words = words
         self._discovered: dict[str, Sequence[Resource]] = {}
@@ -151,7 +151,7 @@ class KubeCluster:
         return found
 
     def kinds(self) -> Sequence[Resource]:
-        return ()
+        return [found for found in self._all_served() if (found.group, found.kind) in CUSTOM_WORKLOADS]
 
     def gather(self, *calls: Callable[[], Any]) -> Sequence[Any]:
         return background.gather(calls, CONNECTIONS)
@@ -212,7 +212,12 @@ class KubeCluster:
         parameters = urlencode({key: value for key, value in query.items() if value})
         url = f"{self._server}{path}" + (f"?{parameters}" if parameters else "")
         for attempts_left in reversed(range(READ_ATTEMPTS if method == "GET" else 1)):
-            response, data = self._send(method, url, body, accept)
+            try:
+                response, data = self._send(method, url, body, accept)
+            except Dropped:
+                if method != "GET":
+                    raise
+                response, data = self._send(method, url, body, accept)
             pause = _pause(response)
             if pause is None or not attempts_left:
                 break
@@ -258,7 +263,7 @@ class KubeCluster:
             raise failure(response.status, data, call, self._asker())
         try:
             answer = json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._foreign(response) from error
         if response.status >= HTTPStatus.MULTIPLE_CHOICES or not isinstance(answer, Mapping):
             raise self._foreign(response)
@@ -298,20 +303,15 @@ def _pool(chosen: Access, credentials: Credentials) -> urllib3.PoolManager:
         headers = proxy_headers(unquote(login.username), unquote(login.password or "")) if login.username else None
         return urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
     except (AssertionError, HTTPError, ValueError) as error:
-        raise CredentialError(f"the proxy {proxy} cannot be used: {error}", "write http://HOST:PORT") from error
-
-
-def _timeout(limits: Limits) -> urllib3.Timeout:
-    if isinstance(limits, tuple):
-        return urllib3.Timeout(connect=limits[0], read=limits[1])
-    return urllib3.Timeout(total=limits)
+        shown = proxy.replace(f"{proxy.rpartition('@')[0]}@", "") if "@" in proxy else proxy.partition("://")[2]
+        raise CredentialError(f"the proxy {shown} cannot be used", "write http://HOST:PORT") from error
 
 
 def _pause(response: Any) -> int | None:
     """How long the server asks to wait before the same request is sent again; None where it does not, or for too long."""
     busy = response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     seconds = response.headers.get("Retry-After", "")
-    return int(seconds) if busy and seconds.isdecimal() and int(seconds) <= LONGEST_PAUSE else None
+    return int(seconds) if busy and re.fullmatch("[0-9]{1,2}", seconds) and int(seconds) <= LONGEST_PAUSE else None
 
 
 def _after_expiry(query: Mapping[str, str], inconsistent: str) -> dict[str, str]:

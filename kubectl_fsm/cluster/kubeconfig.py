@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+from urllib.request import getproxies_environment
 
 import yaml
 
@@ -28,6 +28,7 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SECTIONS = ("contexts", "clusters", "users")
 _PATHS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST_TIMEOUT = 24 * 60 * 60
 _DURATION = re.compile(r"(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))+")
 _DURATION_PART = re.compile(r"([\d.]+)([^\d.]+)")
 _LoadYaml: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -36,7 +37,7 @@ _LoadYaml: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class ConnectionOptions(NamedTuple):
     """kubectl's global options, as typed; empty means not given.
 
-    `request_timeout` is seconds or a Go duration (`5`, `1s`, `2m`), `0` for none.
+    `request_timeout` is seconds or a Go duration (`5`, `1s`, `2m`), `0` for no limit; empty for the usual limits.
     `log` receives one line for each request.
     """
 
@@ -47,7 +48,7 @@ class ConnectionOptions(NamedTuple):
     namespace: str = ""
     as_user: str = ""
     as_groups: tuple[str, ...] = ()
-    request_timeout: str = "0"
+    request_timeout: str = ""
     log: Callable[[str], None] | None = None
 
     @property
@@ -64,14 +65,16 @@ class ConnectionOptions(NamedTuple):
         return [*chosen, *(f"--as-group={group}" for group in self.as_groups)]
 
     @property
-    def timeout(self) -> float:
-        """`request_timeout` in seconds, 0 for none. Raises `UsageError`."""
+    def timeout(self) -> float | None:
+        """`request_timeout` in seconds, 0 for no limit, None where it is not given. Raises `UsageError`."""
         text = self.request_timeout
-        if text.isdecimal():
-            return float(text)
-        if not _DURATION.fullmatch(text):
+        if not text:
+            return None
+        parts = _DURATION_PART.findall(text) if _DURATION.fullmatch(text) else [(text, "s")] if text.isdecimal() else []
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+        if not parts or seconds > _LONGEST_TIMEOUT:
             raise UsageError(f"--request-timeout={text}: not a duration", "write 30 or 30s, 2m, 1h; 0 for no limit")
-        return sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
+        return seconds
 
 
 class Access(NamedTuple):
@@ -94,7 +97,8 @@ class Access(NamedTuple):
         """
         proxy = fields.text(self.cluster, "proxy-url")
         server = urlsplit(fields.text(self.cluster, "server"))
-        if not proxy and not _is_loopback(server.hostname or "") and not _bypasses(server.netloc):
+        host, port = server.hostname or "", server.port or (80 if server.scheme == "http" else 443)
+        if not proxy and not _is_loopback(host) and not _bypasses(host.lower(), port):
             proxy = getproxies_environment().get(server.scheme, "")
         return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
@@ -261,16 +265,29 @@ def _is_address(server: str) -> bool:
         return False
 
 
-def _bypasses(netloc: str) -> bool:
-    """Whether NO_PROXY names a server: as a name, a domain, an address or (as Go has it) a range of addresses."""
-    if proxy_bypass_environment(netloc):
-        return True
+def _bypasses(host: str, port: int) -> bool:
+    """Whether NO_PROXY names a server, by the rules of Go's httpproxy package.
+
+    An entry is `*`, an address or a range of addresses, or a domain: `.a.b` and `*.a.b` mean what is below it, `a.b`
+    itself too. All but ranges may end in a port.
+    """
+    for item in (part.strip().lower() for part in getproxies_environment().get("no", "").split(",")):
+        name, _, only = item.rpartition(":") if item.count(":") == 1 or "]:" in item else (item, "", "")
+        if item == "*" or _in_range(host, item) or (_names(host, name.strip("[]")) and only in ("", str(port))):
+            return True
+    return False
+
+
+def _in_range(host: str, item: str) -> bool:
     try:
-        address = ipaddress.ip_address(urlsplit(f"//{netloc}").hostname or "")
-        named = [item.strip() for item in getproxies_environment().get("no", "").split(",") if "/" in item]
-        return any(address in ipaddress.ip_network(item, strict=False) for item in named)
+        return ipaddress.ip_address(host) in ipaddress.ip_network(item, strict=False)
     except ValueError:
         return False
+
+
+def _names(host: str, name: str) -> bool:
+    below = name.removeprefix("*")
+    return bool(name) and (host == name or host.endswith(below if below.startswith(".") else f".{below}"))
 
 
 def _is_loopback(host: str) -> bool:

@@ -12,7 +12,7 @@ Global options:
       --kubeconfig=FILE            path of the kubeconfig
       --as=USER                    user to impersonate
       --as-group=GROUP             group to impersonate (repeatable)
-      --request-timeout=TIME       how long to wait for one answer of the API server, such as 5s or 1m (0: no limit)
+      --request-timeout=TIME       how long the API server may be silent, such as 5s or 1m (0: no limit)
       --no-color                   no colours on a terminal (as NO_COLOR)
   -v, --v=LEVEL                    8 and above show requests, and the traceback of an error
   -h, --help                       this help

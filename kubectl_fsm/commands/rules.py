@@ -48,7 +48,7 @@ class Rules(NamedTuple):
         installations, subjects, namespaces = cluster.gather(
             lambda: meshes.find(cluster, self.control_plane),
             lambda: targets.select(cluster, owners, self.selection),
-            lambda: meshes.namespaces(cluster, self.selection.scope(cluster)),
+            lambda: meshes.namespaces(cluster, self.selection.scope(cluster) if cluster.remote else ""),
         )
         items = []
         for subject in subjects:

@@ -244,12 +244,14 @@ class Edit:
             return "every new pod gets it from now on; running pods keep their rules until they are recreated"
         if isinstance(place, AnnotationPlace) and not place.template:
             return "rules are made with the pod: only a new pod will have it"
+        if isinstance(place, AnnotationPlace) and place.user:
+            return f"{place.user} uses this pod template and rolls it out"
         if held_back := workloads.holds_back(obj):
             return held_back
         if not self.cluster.remote:
             return "an edit of the pod template starts the workload's rollout at once"
         words = ["-n", place.namespace, *self.cluster.words]
-        return f"its rollout has started{hints.follow(place.resource.kind, place.title, words)}"
+        return f"its rollout has started{hints.follow(place.resource, place.title, words)}"
 
 
 def _shared(cases: Sequence[Case]) -> Sequence[Case]:

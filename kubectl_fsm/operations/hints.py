@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from kubectl_fsm import fields
+from kubectl_fsm.cluster.interface import DAEMONSETS, DEPLOYMENTS, STATEFULSETS, Resource
 from kubectl_fsm.exclusions import value_problem
 from kubectl_fsm.meshes import (
     EXCLUDED_RANGES,
@@ -25,7 +26,8 @@ _VERBS: Mapping[ExclusionList, str] = {
     INCLUDED_RANGES: "include-ip",
     INTERFACES: "exclude-interface",
 }
-_RESTARTABLE = ("Deployment", "StatefulSet", "DaemonSet")
+_RESTARTABLE = (DEPLOYMENTS, STATEFULSETS, DAEMONSETS)
+"""What `kubectl rollout` knows."""
 
 
 def undo(changes: Sequence[ListChange], words: Sequence[str]) -> str:
@@ -51,18 +53,18 @@ def apply(workload: Workload, words: Sequence[str]) -> str:
     if workload.bare:
         return "delete the pod and apply its first manifest; its live one keeps the old rules"
     if workload.unseen:
-        return f"restart {workload.unseen.kind} {workload.unseen.name}, which is not shown"
-    if kind in _RESTARTABLE and not workload.refusal:
+        return f"restart {workload.unseen.kind} {shlex.quote(workload.unseen.name)}, which is not shown"
+    if workload.top.resource in _RESTARTABLE and not workload.refusal:
         return f"kubectl rollout restart {shlex.join([workload.label, '-n', workload.namespace, *words])}"
-    if kind == "Rollout":
+    if workload.top.resource.group == "argoproj.io" and kind == "Rollout":
         return f"kubectl argo rollouts restart {shlex.join([name, '-n', workload.namespace, *words])}"
     words_by_kind = {"CronJob": "its next run has them", "Job": "create the Job anew"}
-    return words_by_kind.get(kind, f"restart {kind} {name} as its controller does it")
+    return words_by_kind.get(kind, f"restart {kind} {shlex.quote(name)} as its controller does it")
 
 
-def follow(kind: str, title: str, words: Sequence[str]) -> str:
+def follow(resource: Resource, title: str, words: Sequence[str]) -> str:
     """What shows how a rollout goes, where kubectl knows; `words` name namespace and cluster."""
-    return f"; follow it: kubectl rollout status {shlex.join([title, *words])}" if kind in _RESTARTABLE else ""
+    return f"; follow it: kubectl rollout status {shlex.join([title, *words])}" if resource in _RESTARTABLE else ""
 
 
 def apply_all(subjects: Sequence[Subject], words: Sequence[str]) -> Sequence[str]:
@@ -71,7 +73,7 @@ def apply_all(subjects: Sequence[Subject], words: Sequence[str]) -> Sequence[str
     rest = []
     for subject in subjects:
         workload = subject.workload
-        if fields.text(workload.top.object, "kind") in _RESTARTABLE and not workload.refusal and not workload.unseen:
+        if workload.top.resource in _RESTARTABLE and not workload.refusal and not workload.unseen:
             restartable.setdefault(workload.namespace, []).append(workload.label)
         else:
             rest.append(f"{subject}: {apply(workload, words)}")

@@ -90,9 +90,11 @@ def of_pod(installations: Sequence[Installation], namespace: Object | None, *pod
     None where there are several and nothing tells which.
     """
     named = of_namespace(installations, namespace)
-    marked = [found for found in installations for pod in pods if _carries_marks(pod, found.mesh)]
-    known = [*([named] if named else []), *marked, *(installations if len(installations) == 1 else ())]
-    return known[0] if known else None
+    if named:
+        return named
+    marked = [found for found in installations if any(_carries_marks(pod, found.mesh) for pod in pods)]
+    candidates = marked or installations
+    return candidates[0] if len(candidates) == 1 else None
 
 
 def of_workload(

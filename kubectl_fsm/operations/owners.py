@@ -124,6 +124,8 @@ class Owners:
         """The workload above an object, or the object itself."""
         chain, unseen = [Located(resource, obj)], None
         while len(chain) < _MAX_DEPTH and (owner := workloads.controller(chain[-1].object)):
+            if owner.kind == PODS.kind:  # as Spark's driver has its executors; it has no template for them
+                break
             parent = self._owner(owner, chain[-1].namespace)
             if parent is None:
                 unseen = owner
@@ -156,8 +158,11 @@ class Owners:
         if top.resource is JOBS:
             return Workload(top, top, "a Job's pod template is immutable; edit the manifest and create the Job anew")
         if top.resource is PODS:
-            gone = workloads.controller(top.object)
-            refusal = f"its owner {gone.kind} {gone.name} is gone or cannot be read" if gone else ""
+            owner = workloads.controller(top.object)
+            missing = (
+                "makes it without a pod template" if owner and owner.kind == PODS.kind else "is gone or cannot be read"
+            )
+            refusal = f"its owner {owner.kind} {owner.name} {missing}" if owner else ""
             return Workload(top, top, refusal)
         if workloads.template_path(top.object):
             return Workload(top, top, "")

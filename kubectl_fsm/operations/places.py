@@ -121,7 +121,8 @@ class MeshConfigPlace(NamedTuple):
 class AnnotationPlace(NamedTuple):
     """A workload's pod template, or a bare pod: lists are annotations, comma separated.
 
-    `template` is the path of the template inside the object, empty for a pod.
+    `template` is the path of the template inside the object, empty for a pod; `user` is another workload that uses the
+    template (an Argo Rollout a Deployment's), empty for none.
     """
 
     resource: Resource
@@ -129,6 +130,7 @@ class AnnotationPlace(NamedTuple):
     namespace: str
     template: tuple[str, ...]
     injector: Injector
+    user: str = ""
 
     @property
     def title(self) -> str:
@@ -167,8 +169,9 @@ def place_of(workload: Workload, installation: Installation) -> AnnotationPlace:
     if workload.refusal or holder is None:
         raise Refused(f"{workload.label} in {workload.namespace} is not edited: {workload.refusal}")
     path = workloads.template_path(holder.object)
+    user = "" if holder == workload.top else workload.label
     return AnnotationPlace(
-        holder.resource, fields.name(holder.object), holder.namespace, path or (), installation.injector
+        holder.resource, fields.name(holder.object), holder.namespace, path or (), installation.injector, user
     )
 
 

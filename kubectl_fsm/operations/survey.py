@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from kubectl_fsm import fields, interception, workloads
-from kubectl_fsm.cluster.interface import JOBS, NAMESPACES, PODS, REPLICASETS, Cluster
+from kubectl_fsm.cluster.interface import NAMESPACES, PODS, Cluster
 from kubectl_fsm.errors import UsageError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import Installation
@@ -43,16 +43,18 @@ def subjects(cluster: Cluster, owners: Owners, namespace: str, selector: str = "
     """Everything in a namespace (in all where it is empty) that makes pods, in the order of namespaces and names.
 
     With a selector only what owns pods with these labels; without one also workloads that have no pod now, because they
-    are scaled to zero, their pods are refused, or they are manifests.
+    are scaled to zero, their pods are refused, or they are manifests. Pods whose owner shows no template stand alone:
+    each may be recreated in its own way.
     """
     pods, _ = cluster.gather(lambda: list(cluster.list(PODS, namespace, selector)), lambda: owners.prefetch(namespace))
     found: dict[str, tuple[Workload, list[Object]]] = {}
     for pod in pods:
         if not workloads.finished(pod):
             workload = owners.of(PODS, pod)
-            found.setdefault(workload.uid, (workload, []))[1].append(pod)
+            alike = "" if workload.template is not None else fields.name(pod)
+            found.setdefault(workload.uid + alike, (workload, []))[1].append(pod)
     for located in owners.known() if not selector else ():
-        if namespace not in ("", located.namespace) or (cluster.remote and located.resource in (JOBS, REPLICASETS)):
+        if namespace not in ("", located.namespace) or workloads.completed(located.object):
             continue
         workload = owners.of(located.resource, located.object)
         if workload.top == located and workload.template is not None:

@@ -154,3 +154,14 @@ def test_a_pod_whose_owner_is_gone(control_plane, fsm, fsm_plugin):
     done = fsm_plugin.run("exclude-port", "8081", "--pod", pod, "-n", shop)
     assert done.returncode == 0, done.stderr
     assert "only a new pod will have it" in done.stdout
+
+
+def test_an_argo_rollout_without_pods_counts_for_the_limit(control_plane, fsm, fsm_plugin, custom_kinds):
+    shop = fsm.namespace()
+    rollout = workloads.rollout("idle", shop, "none")
+    del rollout["spec"]["workloadRef"]
+    full = {PORTS: ",".join(map(str, range(1, 16)))}
+    control_plane.apply({**rollout, "spec": {**rollout["spec"], "template": workloads.pod_template("idle", full)}})
+    done = fsm_plugin.run("exclude-port", "6379")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"the next pods of rollout/idle in {shop}" in done.stderr

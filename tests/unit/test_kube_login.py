@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import ssl
 import subprocess
 import sys
@@ -148,6 +149,29 @@ class TestPlugin:
             get(tmp_path, server.url, plugin(tmp_path, data | {"token": "abc"}), ca_data)
         assert server.requests[1].headers["Authorization"] == "Bearer abc"
 
+    @pytest.mark.parametrize("stdout", ["terminal", "pipe"])
+    def test_on_a_terminal_its_words_are_seen_and_its_failure_is_no_bug(self, plain, tmp_path, stdout):
+        """Whether anybody can read what the plugin says is stderr's to tell; stdout may be piped into jq."""
+        user = plugin(tmp_path, {}, "sys.exit('open https://login.example')")
+        config = kubeconfig(tmp_path, plain.url, user)
+        program = [Path(sys.executable).parent / "kubectl-fsm", "rules", "--kubeconfig", str(config)]
+        master, slave = pty.openpty()
+        out = slave if stdout == "terminal" else subprocess.PIPE
+        process = subprocess.Popen(program, stdin=slave, stdout=out, stderr=slave)
+        assert process.wait(60) == 1
+        os.close(slave)
+        if process.stdout:
+            process.stdout.close()
+        shown = os.read(master, 65536).decode()
+        os.close(master)
+        assert "open https://login.example" in shown
+        assert 'of user "ann" of context "test" failed: what it says stands above' in shown
+        assert "this should not happen" not in shown
+
+    def test_an_expiry_that_is_a_number(self, plain, tmp_path):
+        with pytest.raises(CredentialError, match="expires at 5, which is no time"):
+            get(tmp_path, plain.url, plugin(tmp_path, {"token": "abc", "expirationTimestamp": 5}))
+
     @pytest.mark.parametrize(("minutes", "runs"), [(3, 1), (-1, 3)])
     def test_it_runs_again_only_when_the_token_has_expired(self, plain, tmp_path, minutes, runs):
         expiry = datetime.now(timezone.utc) + timedelta(minutes=minutes)
@@ -228,6 +252,20 @@ class TestProvider:
     def test_providers_that_are_no_more(self, plain, tmp_path):
         with pytest.raises(CredentialError, match="auth provider gcp"):
             get(tmp_path, plain.url, {"auth-provider": {"name": "gcp", "config": {"cmd-path": "/bin/false"}}})
+
+
+class TestAuthority:
+    def test_comments_around_it_may_be_anything(self, authority, tmp_path):
+        path = tmp_path / "ca.crt"
+        path.write_bytes("# Autorité de l'équipe\n".encode() + authority.cert_pem.bytes() + b"\xff\xfe end\n")
+        with serving(authority) as server:
+            assert get(tmp_path, server.url, {}, {"certificate-authority": str(path)}) == POD
+
+    def test_one_without_a_certificate_is_not_the_systems(self, plain, tmp_path):
+        path = tmp_path / "ca.crt"
+        path.write_text("nothing")
+        with pytest.raises(CredentialError, match="certificate-authority holds no certificate"):
+            get(tmp_path, plain.url, {}, {"certificate-authority": str(path)})
 
 
 class TestCertificates:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -11,7 +13,7 @@ import kubectl_fsm
 from kubectl_fsm.cluster import kube
 from kubectl_fsm.cluster.interface import DEPLOYMENTS, NAMESPACES, PODS, Resource
 from kubectl_fsm.cluster.kubeconfig import ConnectionOptions
-from kubectl_fsm.errors import ApiError, CredentialError, InvalidObject, NotFound
+from kubectl_fsm.errors import ApiError, CredentialError, InvalidObject, NotFound, Unreachable
 from tests.support.api_server import Answer, ApiServer, kubeconfig, running, status
 
 MESH_CONFIGS = Resource("config.flomesh.io", "v1alpha3", "MeshConfig", "meshconfigs")
@@ -405,3 +407,41 @@ def test_nothing_is_logged(server, cluster, caplog, capfd):
     with pytest.raises(ApiError):
         list(cluster.list(PODS))
     assert (caplog.messages, capfd.readouterr()) == ([], ("", ""))
+
+
+class TestDroppedConnections:
+    """A server may close a connection that was kept open just when the next request comes."""
+
+    @pytest.fixture
+    def hasty(self):
+        """A server that takes the first request without a word and answers the second: (its URL, what was asked)."""
+        answer = b'{"kind": "Pod"}'
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(answer)}\r\n\r\n".encode()
+        asked = []
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(10)
+
+            def serve():
+                for reply in (b"", head + answer):
+                    with suppress(OSError), listener.accept()[0] as connection:  # the test ends before a second request
+                        asked.append(connection.recv(65536).split(b" ")[0].decode())
+                        connection.sendall(reply)
+
+            thread = threading.Thread(target=serve, daemon=True)
+            thread.start()
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(10)
+
+    def test_a_read_is_sent_again_once(self, hasty, tmp_path):
+        url, asked = hasty
+        cluster = kube.connect(ConnectionOptions(kubeconfig=str(kubeconfig(tmp_path, url, {}))))
+        assert cluster.get(PODS, "web", "a") == {"kind": "Pod"}
+        assert asked == ["GET", "GET"]
+
+    def test_a_write_is_not(self, hasty, tmp_path):
+        url, asked = hasty
+        cluster = kube.connect(ConnectionOptions(kubeconfig=str(kubeconfig(tmp_path, url, {}))))
+        with pytest.raises(Unreachable):
+            cluster.patch(PODS, "web", "a", {"metadata": {}})
+        assert asked == ["PATCH"]
