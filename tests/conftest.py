@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -114,8 +114,22 @@ def vectors() -> Path:
     return path
 
 
+FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Takes a line with a measured figure; the summary of the run prints them all."""
+    return request.config.stash.setdefault(FIGURES, []).append
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly what a run without a control plane has not tested."""
+    """Print the figures, and say loudly what a run without a control plane has not tested."""
+    figures = terminalreporter.config.stash.get(FIGURES, [])
+    if figures:
+        terminalreporter.section("figures")
+        for line in figures:
+            terminalreporter.write_line(line)
     reports = [report for outcome in ("skipped", "error") for report in terminalreporter.stats.get(outcome, [])]
     reasons = [str(report.longrepr) for report in reports if NO_CONTROL_PLANE in str(report.longrepr)]
     if reasons:

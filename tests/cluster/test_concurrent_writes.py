@@ -12,16 +12,16 @@ def at_once(count, run):
         return list(pool.map(run, range(count)))
 
 
-def test_forty_ranges_on_one_meshconfig(fsm, fsm_plugin):
+def test_forty_ranges_on_one_meshconfig(fsm, fsm_plugin, figure):
     ranges = [f"10.{number}.0.0/16" for number in range(40)]
     done = at_once(40, lambda number: fsm_plugin.run("exclude-ip", ranges[number]))
     assert [one.stderr for one in done if one.returncode] == []
     kept = fsm.meshconfig()["spec"]["traffic"]["outboundIPRangeExclusionList"]
-    print(f"\nkubectl fsm exclude-ip, 40 at once: {len(set(kept) & set(ranges))}/40 entries")
+    figure(f"kubectl fsm exclude-ip, 40 at once: {len(set(kept) & set(ranges))}/40 entries")
     assert sorted(kept) == sorted(ranges)
 
 
-def test_the_documented_patch_loses_entries_where_the_plugin_does_not(control_plane, fsm, fsm_plugin):
+def test_the_documented_patch_loses_entries_where_the_plugin_does_not(control_plane, fsm, fsm_plugin, figure):
     """The documentation's way beside ours: each of 10 people reads the list and patches it with one port more."""
 
     def documented(number):
@@ -37,27 +37,25 @@ def test_the_documented_patch_loses_entries_where_the_plugin_does_not(control_pl
     fsm.set(outboundPortExclusionList=[])
     at_once(10, lambda number: fsm_plugin.run("exclude-port", str(7000 + number)))
     by_plugin = len(fsm.meshconfig()["spec"]["traffic"]["outboundPortExclusionList"])
-    print(
-        f"\n10 at once: kubectl patch --type=merge keeps {by_patch}/10, kubectl fsm exclude-port keeps {by_plugin}/10"
-    )
+    figure(f"10 at once: kubectl patch --type=merge keeps {by_patch}/10, kubectl fsm exclude-port keeps {by_plugin}/10")
     assert by_plugin == 10
     assert by_patch < 10
 
 
-def test_twenty_ports_fifteen_land(control_plane, fsm, fsm_plugin):
+def test_twenty_ports_fifteen_land(control_plane, fsm, fsm_plugin, figure):
     shop = fsm.namespace()
     control_plane.apply(workloads.deployment("web", shop))
     ready_pods(control_plane, shop, "web")
     done = at_once(20, lambda number: fsm_plugin.run("exclude-port", str(8000 + number)))
     landed = [one for one in done if one.returncode == 0]
     refused = [one for one in done if one.returncode == 1]
-    print(f"\nkubectl fsm exclude-port, 20 at once: {len(landed)} landed, {len(refused)} refused")
+    figure(f"kubectl fsm exclude-port, 20 at once: {len(landed)} landed, {len(refused)} refused")
     assert (len(landed), len(refused)) == (15, 5)
     assert all("16 outbound ports, and iptables takes 15 in one match: 1 pod" in one.stderr for one in refused)
     assert len(set(fsm.meshconfig()["spec"]["traffic"]["outboundPortExclusionList"])) == 15
 
 
-def test_ten_ports_on_one_deployment(control_plane, fsm, fsm_plugin):
+def test_ten_ports_on_one_deployment(control_plane, fsm, fsm_plugin, figure):
     shop = fsm.namespace()
     control_plane.apply(workloads.deployment("web", shop, {PORTS: "22"}))
     ready_pods(control_plane, shop, "web")
@@ -67,5 +65,5 @@ def test_ten_ports_on_one_deployment(control_plane, fsm, fsm_plugin):
     assert [one.stderr for one in done if one.returncode] == []
     template = control_plane.get("deployment", "web", shop)["spec"]["template"]
     kept = template["metadata"]["annotations"][PORTS].split(",")
-    print(f"\nkubectl fsm exclude-port --workload, 10 at once: {len(kept) - 1}/10 entries")
+    figure(f"kubectl fsm exclude-port --workload, 10 at once: {len(kept) - 1}/10 entries")
     assert sorted(kept) == sorted(["22", *(str(8000 + number) for number in range(10))])

@@ -100,14 +100,54 @@ def test_annotations_of_pods_that_their_template_does_not_have():
     same["metadata"]["annotations"] = {OUT: "80", "other": "x"}
     stray["metadata"]["annotations"] = {OUT: "81", RANGES: "10.0.0.0/8", IN: "7"}
     alone["metadata"]["annotations"] = {IN: "9"}
-    items, _ = found(meshconfig(), NAMESPACE, web, cron, same, stray, alone)
+    items, events = found(meshconfig(), NAMESPACE, web, cron, same, stray, alone)
     own = "not on deploy/web's template; goes with the pod"
+    assert events == []
     assert items[1:] == [
         ("template", "cj/nightly", "shop", [("inbound-port", "5", "")], ""),
         ("template", "deploy/web", "shop", [("outbound-port", "80", ""), ("outbound-ip", "10.0.0.0/8", "")], ""),
         ("pod", "pod/web-2", "shop", [("outbound-port", "81", ""), ("inbound-port", "7", "")], own),
         ("pod", "pod/alone", "shop", [("inbound-port", "9", "")], "a bare pod"),
     ]
+
+
+def test_a_meshconfig_that_is_whole_needs_no_word():
+    config = meshconfig()
+    labels = {"app": "fsm-injector", "app.kubernetes.io/version": "1.5.1"}
+    injector = deployment("fsm-injector")
+    injector["metadata"] = {"name": "fsm-injector", "namespace": "fsm-system", "labels": labels}
+    assert found(config, injector)[0] == [("global", "MeshConfig/fsm-mesh-config", "fsm-system", [], "")]
+
+
+def test_files_without_a_meshconfig_show_their_templates_alone():
+    class Files(Remote):
+        remote = False
+
+    report, _ = carry_out(Files(deployment(annotations={OUT: "80"})), "exclusions", "-A")
+    assert [item.object for item in report.items] == ["deploy/web"]
+
+
+def test_with_two_meshes_a_template_is_read_as_the_one_of_its_namespace_does():
+    osm = meshconfig() | {"apiVersion": "config.openservicemesh.io/v1alpha2"}
+    osm["metadata"] = {"name": "osm-mesh-config", "namespace": "osm-system"}
+    label = {"name": "shop", "labels": {"openservicemesh.io/monitored-by": "osm"}}
+    web = deployment(annotations={"openservicemesh.io/inbound-port-exclusion-list": "80"})
+    items, _ = found(meshconfig(), osm, {**NAMESPACE, "metadata": label}, web)
+    assert items[2] == ("template", "deploy/web", "shop", [("inbound-port", "80", "")], "")
+
+
+def test_who_wrote_the_annotation_of_a_pod_and_of_a_service():
+    def written(obj, key):
+        step = {"f:metadata": {"f:annotations": {f"f:{key}": {}}}}
+        obj["metadata"] |= {"annotations": {key: "5"}}
+        obj["metadata"]["managedFields"] = [{"manager": "ann", "time": "then", "fieldsV1": step}]
+        return obj
+
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "db", "namespace": "shop"}}
+    objects = [written(running("web-1"), IN), written(service, f"{PREFIX}service-exclusion")]
+    report, _ = carry_out(Remote(meshconfig(), NAMESPACE, deployment(), *objects), "exclusions", "-A")
+    ann = Writer("ann", "then")
+    assert [item.writers for item in report.items[1:]] == [{"inbound-port": ann}, {"service": ann}]
 
 
 def test_what_fsm_leaves_out_of_routing_without_a_rule():

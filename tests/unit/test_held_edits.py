@@ -414,6 +414,9 @@ def test_several_workloads_are_refused_by_name_and_none_too():
         carry_out(cluster, "exclude-port", "80", "--all", "-n", "shop")
     with pytest.raises(Refused, match=r"2 workloads: deploy/web2 in shop, deploy/web1 in shop$"):
         carry_out(cluster, "exclude-port", "80", "--workload=deploy/web1", "--pod=pod/web2-1", "-n", "shop")
+    five = Remote(meshconfig(), NAMESPACE, *objects[:5], *pods[:5])
+    with pytest.raises(Refused, match=r"5 workloads: .*, deploy/web5 in shop$"):
+        carry_out(five, "exclude-port", "80", "--all", "-n", "shop")
     with pytest.raises(Refused, match=r"no pods match in shop"):
         carry_out(cluster, "exclude-port", "80", "-l", "app=none", "-n", "shop")
     again = ["--pod=web1-1", "--workload=deploy/web1", "-n", "shop"]
@@ -528,3 +531,25 @@ def test_formats(verb):
     assert sorted(commands.load(verb).FORMATS) == sorted(
         ["json", "yaml", *more, *(["name"] if verb != "version" else [])]
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "stored"),
+    [
+        (["exclude-port", "443"], {"outboundPortExclusionList": ["８０", 443]}),
+        (["exclude-interface", "15"], {"networkInterfaceExclusionList": ["15"]}),
+    ],
+)
+def test_only_new_ports_become_numbers(words, stored):
+    cluster = Remote(meshconfig(outboundPortExclusionList=["８０"]))
+    carry_out(cluster, *words)
+    assert cluster.patches == [({"spec": {"traffic": stored}}, False)]
+
+
+def test_a_workload_with_an_owner_that_is_not_shown_is_not_restarted_by_name():
+    owned = deployment()
+    owned["metadata"]["ownerReferences"] = [
+        {"apiVersion": "x.example/v1", "kind": "Shop", "name": "main", "uid": "u", "controller": True}
+    ]
+    report, _ = carry_out(Remote(meshconfig(), NAMESPACE, owned, running("web-1")), "exclude-port", "6379")
+    assert report.apply == ["deploy/web in shop: restart Shop main, which is not shown"]

@@ -132,6 +132,21 @@ def test_only_pods_of_the_mesh_count():
         carry_out(Remote(meshconfig(), NAMESPACE, *objects, late), "exclude-port", "6379")
 
 
+def test_pods_of_another_mesh_and_outside_of_any_do_not_count(monkeypatch):
+    labels = {"app": "fsm-injector", "meshName": "fsm", "app.kubernetes.io/version": "1.5.1"}
+    injector = deployment("fsm-injector")
+    injector["metadata"] = {"name": "fsm-injector", "namespace": "fsm-system", "labels": labels}
+    objects = [meshconfig(), injector, NAMESPACE, deployment(), *pods("web", 1)]
+    for name, own in (("other", {f"{PREFIX}monitored-by": "other"}), ("outside", {})):
+        objects.append({**NAMESPACE, "metadata": {"name": name, "labels": own}})
+        moved = running(f"{name}-1")
+        moved["metadata"]["namespace"] = name
+        objects.append(moved)
+    for few in (8, 0):
+        monkeypatch.setattr(survey, "_FEW", few)
+        assert carry_out(Remote(*objects), "exclude-port", "6379")[0].pods == 1
+
+
 @pytest.mark.parametrize("few", [8, 0])
 def test_namespaces_of_the_mesh_are_listed_one_by_one_or_all_together(monkeypatch, few):
     monkeypatch.setattr(survey, "_FEW", few)

@@ -62,6 +62,17 @@ def test_pods_that_say_the_same_are_shown_together():
     assert apply == "Apply: kubectl rollout restart deploy/web -n shop   # 4 pods"
 
 
+def test_a_pod_that_is_named_is_shown_alone_and_all_are_in_order():
+    def at(namespace, name):
+        item = running(name)
+        item["metadata"]["namespace"] = namespace
+        return item
+
+    objects = [meshconfig(), at("shop", "a-1"), at("cart", "z-1"), deployment(), running("web-1"), running("web-2")]
+    assert [item.pod for item in rules(*objects, words=("web-1", "-n", "shop")).items] == ["web-1"]
+    assert [item.namespace for item in rules(*objects, words=["-A"]).items] == ["cart", "shop", "shop", "shop"]
+
+
 def test_where_each_entry_comes_from_and_what_becomes_of_it():
     spec = {"traffic": {"outboundPortExclusionList": [80, 443], "outboundIPRangeExclusionList": ["2.2.2.2/24"]}}
     config = meshconfig(outboundPortExclusionList=[80, 22], outboundIPRangeExclusionList=["2.2.2.0/24"])
