@@ -146,10 +146,19 @@ def read_script(text: str) -> Running:
     found = Effective(tuple(entries), settings)
     rules = [operation for operation in script.operations if isinstance(operation, Append | Insert)]
     written = {(_spelled(rule.chain), _spelled(write(rule.rule))) for rule in rules}
-    injectors = [known for known in INJECTORS.values() if set(_whys(known, found)) == written]
+    injectors = [
+        known for known in INJECTORS.values() if _can_write(known, found) and set(_whys(known, found)) == written
+    ]
     misprint = next((rule.chain for rule in rules if rule.chain != _spelled(rule.chain)), "")
     warnings = [*script.warnings, f"chain {misprint} is spelled as in the documentation; no release writes it so"]
     return Running(text, ruleset, found, injectors, warnings if misprint else script.warnings)
+
+
+def _can_write(injector: Injector, found: Effective) -> bool:
+    """Whether the injector reads every list and setting that was found, so that its rules can hold them."""
+    settings = found.settings
+    lists = all(entry.list in injector.lists for entry in found.entries)
+    return lists and injector.pod_ip >= settings.pod_ip and injector.dns_proxy >= settings.dns_proxy
 
 
 def _spelled(text: str) -> str:

@@ -132,7 +132,7 @@ def _detail(group: Sequence[PodRules], style: Style) -> str:
             entry.list,
             visible(entry.value),
             style.paint(entry.state),
-            visible(", ".join(entry.sources)) or "no longer configured",
+            visible(", ".join(entry.sources)) or ("not known" if item.state == "unknown" else "no longer configured"),
         )
         for entry in item.exclusions
     ]
@@ -147,10 +147,6 @@ def _detail(group: Sequence[PodRules], style: Style) -> str:
         count = f"   # {item.replicas} pod{'s' if item.replicas != 1 else ''}" if item.replicas is not None else ""
         parts.append(f"Apply: {visible(item.apply)}{count}\n")
     return "".join(parts)
-
-
-def _sourceless(item: PodRules) -> str:
-    return "not known" if item.state == "unknown" else "no longer in force" if item.reason else "no longer configured"
 
 
 def _title(group: Sequence[PodRules], style: Style) -> str:

@@ -82,6 +82,7 @@ def test_rules_of_a_chain_that_redirects_are_shown_once():
         ("ACCEPT", "direct"),
         ("RETURN", "direct"),
         ("DROP", "drop"),
+        ("REJECT", "reject"),
         ("REDIRECT --to-port 15003", "sidecar inbound"),
         ("REDIRECT --to-port 15001", "sidecar outbound"),
         ("DNAT --to-destination 127.0.0.153", "rewritten to 127.0.0.153"),

@@ -334,6 +334,7 @@ def test_a_pod_in_full():
     )
     nothing = ITEM._replace(exclusions=[], settings=[], rules=[], reason="", notes=[], replicas=None)
     assert rendered(nothing).splitlines()[1:] == ["no exclusions", "Apply: do it"]
+    assert "net1   leaving     not known\n" in rendered(ITEM._replace(state="unknown"))
     assert rendered(ITEM._replace(pod="", state="template")).startswith("deploy/web · mesh fsm 1.5.1 (fsm-system) · ")
     assert rendered(ITEM._replace(workload="", mesh_version="", sidecar="")).startswith("pod/web-1 · mesh fsm (fsm-sys")
 
@@ -376,6 +377,53 @@ def test_scripts_of_several_pods_have_a_heading_each():
     assert scripts(ITEM, template, ITEM._replace(script="")) == (
         "# pod/web-1 in shop\nscript\n# deploy/web in shop\nnext\n"
     )
+
+
+HOSTILE = "x\n\x1b[2J\u202ey"
+OWN = {"list", "state", "result", "dry_run", "hook", "mesh", "injector", "sidecar", "scope", "client", "script"}
+"""Fields in which the program writes nothing but words of its own, or what is not part of a table."""
+
+
+def hostile(value, name=""):
+    """The same report with all that a cluster or a file may say made hostile."""
+    if name in OWN or isinstance(value, SettingState):
+        return value
+    if isinstance(value, str):
+        return HOSTILE
+    if isinstance(value, dict):
+        return {key: hostile(item) for key, item in value.items()}
+    if hasattr(value, "_asdict"):
+        return type(value)(**{field: hostile(item, field) for field, item in value._asdict().items()})
+    return [hostile(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def every_report():
+    items = [ITEM._replace(workload="", state="external", sidecar=""), ITEM._replace(pod="", state="template"), ITEM]
+    entry = reports.Configured("outbound-port", "80", "odd")
+    item = reports.ConfiguredObject("global", "MeshConfig/x", "ns", [entry], {"outbound-port": Writer("a", "b")}, "why")
+    change = ListChange("outbound-port", ["80"], ["80", "443"])
+    before, after = {"metadata": {"name": "x"}, "a": "b"}, {"metadata": {"name": "x"}, "a": "b", "c": "d"}
+    edit = reports.EditReport(
+        *("x", "ns", "context x", "fsm", "edited", ""), [change], 3, 2, ["do"], "undo", "c", before, after
+    )
+    return [
+        *(reports.RulesReport(items, "context x", detailed) for detailed in (True, False)),
+        reports.ExclusionsReport([item, item._replace(namespace="y")], "context x"),
+        edit,
+        edit._replace(diff=True),
+        reports.VersionReport("0.1", "context x", [reports.MeshVersion("fsm", "1.5.1", "a", "fsm-1.5")]),
+    ]
+
+
+@pytest.mark.parametrize("style", [PLAIN, WIDE], ids=["plain", "wide"])
+@pytest.mark.parametrize("report", every_report(), ids=lambda report: type(report).__name__)
+def test_no_text_forges_a_line_or_reaches_the_terminal(report, style):
+    shown = table.as_table(hostile(report), style)
+    assert "x\\n\\x1b[2J\\u202ey" in shown
+    assert all(char.isprintable() or char == "\n" for char in shown)
+    assert not [line for line in shown.splitlines() if line.startswith(("y", "\\x1b"))]
+    if not getattr(report, "diff", False):
+        assert len(shown.splitlines()) == len(table.as_table(report, style).splitlines())
 
 
 def edited(**other):

@@ -80,6 +80,20 @@ def test_whatever_is_written_is_read_back(injector, spec):
     assert injector in runs.injectors
 
 
+@pytest.mark.parametrize(
+    ("writer", "spec", "readers"),
+    [
+        ("fsm-1.2", {"sidecar": {"localDNSProxy": {"enable": True}}}, ["fsm-1.2"]),
+        ("fsm-1.2", {}, ["fsm-1.2", "fsm-1.5"]),
+        ("osm-1.2", {"sidecar": {"localProxyMode": "PodIP"}}, ["osm-1.2", "osm-edge-1.3"]),
+        ("osm-1.2", {"traffic": {"networkInterfaceExclusionList": ["net1"]}}, ["osm-1.2", "osm-edge-1.3"]),
+        ("osm-1.1", {}, ["osm-1.1", "osm-edge-1.1", "osm-1.2", "osm-edge-1.3"]),
+    ],
+)
+def test_only_injectors_that_know_a_list_or_setting_can_have_written_it(writer, spec, readers):
+    assert [injector.name for injector in read_script(render(writer, {}, spec)).injectors] == readers
+
+
 def test_the_documentations_spelling_and_misprint_are_read_and_named():
     text = render("fsm-1.5", {}, {"traffic": {"networkInterfaceExclusionList": ["net1"]}})
     runs = read_script(text.replace("FSM_PROXY", "fsm_PROXY"))
