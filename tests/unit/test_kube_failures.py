@@ -257,6 +257,15 @@ class TestTransport:
         assert self.message(tmp_path, url).startswith(f"TLS with {url} failed: [SSL")
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as on a terminal: a shell starts background jobs with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_does_not_wait_for_calls_under_way(server, tmp_path):
     done = hold(server, "/api/v1/namespaces/a")
     cluster = connect(tmp_path, server.url)
