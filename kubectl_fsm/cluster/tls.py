@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -12,13 +13,27 @@ _VALIDITY = re.compile(rb"(?:\x17\x0d|\x18\x0f)\d{12,14}Z(?:\x17\x0d|\x18\x0f)(\
 """`notBefore` and `notAfter` in DER (RFC 5280, 4.1.2.5): UTCTime or GeneralizedTime, to the second."""
 
 
+class _SharedContext(ssl.SSLContext):
+    """A context that many threads open connections with.
+
+    urllib3 sets the protocols again for every connection, while another thread's handshake reads them: that sends a
+    broken hello or crashes (python/cpython#141012). So they are set once, here.
+    """
+
+    def __init__(self, _protocol: int) -> None:
+        super().set_alpn_protocols(["http/1.1"])
+
+    def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
+        """Leave them as they are."""
+
+
 def client_context(*, verify: bool, authority: str = "", client: Path | None = None) -> ssl.SSLContext:
     """A context that trusts the PEM certificates `authority` (else the system's) and shows that of the file `client`.
 
     As strict as kubectl, that is less than Python 3.13's default, which refuses many clusters' authorities, and an
     authority may be an intermediate one. Raises OSError (`ssl.SSLError` among it) for what cannot be used.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = _SharedContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if not verify:
         context.check_hostname = False
