@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import tools
 from tests.support.control_plane import ControlPlane
+from tests.support.injector import StandIn
 from tests.support.mesh import FSM, OSM, OSM_EDGE, Flavour, Mesh
 from tests.support.plugin import Plugin
 
@@ -19,14 +20,17 @@ FLAVOURS = {"fsm": FSM, "osm": OSM, "osm_edge": OSM_EDGE}
 
 
 @pytest.fixture(scope="session")
-def control_plane() -> Iterator[ControlPlane]:
-    """A Kubernetes control plane, started when the first test asks for it.
-
-    Where its programs are missing the test is skipped; with CI=true it fails.
-    """
+def programs() -> dict[str, Path]:
+    """The programs of the control plane, by name. Where one is missing the test is skipped; with CI=true it fails."""
     if missing := tools.missing():
         give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         give_up(f"{NO_CONTROL_PLANE}: {', '.join(missing)} not found; `make control-plane` builds them with Go")
+    return tools.find()
+
+
+@pytest.fixture(scope="session")
+def control_plane(programs: dict[str, Path]) -> Iterator[ControlPlane]:
+    """A Kubernetes control plane, started when the first test asks for it."""
     cluster = ControlPlane()
     try:
         cluster.start()
@@ -96,6 +100,13 @@ def mesh(request: pytest.FixtureRequest) -> Mesh:
     """Each of the meshes in turn."""
     installed: Mesh = request.getfixturevalue(request.param)
     return installed
+
+
+@pytest.fixture
+def faulty_injector(fsm: Mesh) -> Iterator[StandIn]:
+    """A stand-in in the place of the program in Go; it does as it should until the test gives it a fault."""
+    with fsm.faulty_injector() as stand_in:
+        yield stand_in
 
 
 @pytest.fixture

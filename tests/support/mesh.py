@@ -1,15 +1,16 @@
-"""FSM, osm-edge and OSM as a test's cluster has them: CRD, MeshConfig, control plane, stand-in injector.
+"""FSM, osm-edge and OSM as a test's cluster has them: CRD, MeshConfig, control plane, injector.
 
 Written from the meshes' own CRDs and charts, and not from the package under test.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tests.support.control_plane import APPLY_PATCH, MERGE_PATCH, ControlPlane
-from tests.support.injector import Injector
+from tests.support.injector import Program, StandIn, Webhook
 from tests.support.workloads import Object, crd, pod, pod_template
 
 ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -95,7 +96,7 @@ OSM_CRD = crd(
 
 @dataclass(frozen=True, eq=False)
 class Flavour:
-    """What tells one mesh from another in a cluster. `injector` names the generation that the stand-in plays."""
+    """What tells one mesh from another in a cluster. `injector` names the generation of its injector."""
 
     name: str
     title: str
@@ -171,7 +172,10 @@ class Mesh:
     def __init__(self, cluster: ControlPlane, flavour: Flavour) -> None:
         self.cluster = cluster
         self.flavour = flavour
-        self._injector = Injector(cluster, flavour)
+        self._webhook = Webhook(cluster, flavour)
+        self._injector: Program | StandIn = (Program if flavour is FSM else StandIn)(
+            cluster, flavour, self._webhook.port
+        )
         self._namespaces: list[str] = []
 
     def install(self) -> None:
@@ -181,16 +185,18 @@ class Mesh:
             cluster.api("POST", "/api/v1/namespaces", {"metadata": {"name": flavour.namespace}})
         cluster.api("POST", _CRDS, flavour.crd)
         cluster.wait(lambda: cluster.exists(flavour.meshconfig_path.rpartition("/")[0]), f"{flavour.group} is served")
-        self.reset()
+        self._put_fresh_meshconfig()
         for part in ("controller", "injector", "bootstrap"):
             cluster.api("POST", self._deployments, control_plane_deployment(flavour, part))
         self._injector.start()
+        self._webhook.register()
         probe = self.namespace()
         cluster.wait(lambda: self._injects(probe), f"the injector of {flavour.title} answers")
         self.empty()
 
     def uninstall(self) -> None:
         """Remove the mesh; return when its API group is not served any more. The control plane's namespace stays."""
+        self._webhook.remove()
         self._injector.stop()
         self.cluster.delete(self._deployments)
         path = f"{_CRDS}/{self.flavour.crd['metadata']['name']}"
@@ -199,11 +205,30 @@ class Mesh:
 
     def reset(self, **traffic: object) -> None:
         """Put a fresh MeshConfig in place of the one that is there, so that it has no history."""
-        path = self.flavour.meshconfig_path
-        self.cluster.delete(path)
-        # Within seconds of a CRD's creation the API server answers POST two seconds late, and this one at once.
-        fresh = meshconfig(self.flavour, **traffic)
-        self.cluster.api("PATCH", f"{path}?fieldManager={self.flavour.name}-bootstrap", fresh, APPLY_PATCH)
+        self.cluster.delete(self.flavour.meshconfig_path)
+        self._put_fresh_meshconfig(**traffic)
+        self.wait_for_injector()
+
+    def wait_for_injector(self) -> None:
+        """Return when the injector works with the MeshConfig that is there: the next pod has its lists.
+
+        `set` and `reset` do this; it is for a test whose next step needs what somebody else wrote.
+        """
+        self.cluster.wait(self._injector.up_to_date, "the injector has seen the MeshConfig")
+
+    @contextmanager
+    def faulty_injector(self) -> Iterator[StandIn]:
+        """While the block runs a stand-in is in the injector's place, without faults but those that a test sets."""
+        replaced, stand_in = self._injector, StandIn(self.cluster, self.flavour, self._webhook.port)
+        replaced.stop()
+        self._injector = stand_in
+        stand_in.start()
+        try:
+            yield stand_in
+        finally:
+            stand_in.stop()
+            replaced.start()
+            self._injector = replaced
 
     def namespace(self) -> str:
         """A new namespace in the mesh, with injection enabled; in it until `empty`."""
@@ -227,6 +252,13 @@ class Mesh:
     def set(self, **traffic: object) -> None:
         """Set fields of `spec.traffic`, as another person's `kubectl patch --type=merge` does."""
         self.cluster.api("PATCH", self.flavour.meshconfig_path, {"spec": {"traffic": traffic}}, MERGE_PATCH)
+        self.wait_for_injector()
+
+    def _put_fresh_meshconfig(self, **traffic: object) -> None:
+        # Within seconds of a CRD's creation the API server answers POST two seconds late, and this one at once.
+        fresh = meshconfig(self.flavour, **traffic)
+        path = f"{self.flavour.meshconfig_path}?fieldManager={self.flavour.name}-bootstrap"
+        self.cluster.api("PATCH", path, fresh, APPLY_PATCH)
 
     @property
     def _monitored_by(self) -> str:

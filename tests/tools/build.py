@@ -1,8 +1,8 @@
-"""Build the programs of a Kubernetes control plane, once for each version, and print the folder they are in.
+"""Build the programs of the tests' control plane, once for each version, and print their folders as PATH has them.
 
-The versions are those of the go.mod files beside this file. The folder is outside the checkout: below
-`KUBECTL_FSM_CACHE`, else below the user's cache folder; its name is a digest of the modules, of this file and of Go's
-version. A change to any of them builds anew.
+The versions are those of the go.mod files beside this file. The folders are outside the checkout: below
+`KUBECTL_FSM_CACHE`, else below the user's cache folder. Each Go module has its own, whose name is a digest of the
+module, of this file and of Go's version: a change to any of them builds that module anew.
 Needs Python 3.10 and Go; a first build takes minutes and about 4 GB in Go's own build cache.
 """
 
@@ -18,7 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-MODULES = [Path(__file__).parent / name for name in ("kubernetes", "kwok")]
+MODULES = [Path(__file__).parent / name for name in ("kubernetes", "kwok", "injector")]
+"""Their `tool` directives name the programs."""
 RENAMED = {"server": "etcd"}
 """`go install` calls a program after its package's last folder; etcd's is `server`."""
 
@@ -36,17 +37,15 @@ def cache(environment: dict[str, str]) -> Path:
     return Path(home, ".cache", "kubectl-fsm")
 
 
-def bin_dir(environment: dict[str, str]) -> Path | None:
-    """The folder of this checkout's programs, built or not; None where Go, which is a part of its name, is missing."""
+def bin_dirs(environment: dict[str, str]) -> dict[Path, Path]:
+    """By module, the folder of its programs, built or not; none where Go, which is a part of its name, is missing."""
     if not shutil.which("go", path=environment.get("PATH", "")):
-        return None
+        return {}
     go = subprocess.run(
         ["go", "env", "GOVERSION"], env=go_environment(environment), check=True, capture_output=True, text=True
     )
-    digest = hashlib.sha256(go.stdout.encode() + Path(__file__).read_bytes())
-    for module in MODULES:
-        digest.update((module / "go.mod").read_bytes() + (module / "go.sum").read_bytes())
-    return cache(environment) / digest.hexdigest()[:16] / "bin"
+    common = go.stdout.encode() + Path(__file__).read_bytes()
+    return {module: cache(environment) / f"{module.name}-{_digest(common, module)}" / "bin" for module in MODULES}
 
 
 def go_environment(environment: dict[str, str]) -> dict[str, str]:
@@ -68,21 +67,20 @@ def version_flags(module: Path) -> str:
     return " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in values)
 
 
-def build(target: Path, environment: dict[str, str]) -> None:
+def build(module: Path, target: Path, environment: dict[str, str]) -> None:
     """Fill `target` in one step: the programs are built beside it and moved when all of them are there."""
+    print(f"building the tools of {module.name}; the first time may take minutes", file=sys.stderr)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         partial = Path(folder, "bin")
-        for module in MODULES:
-            print(f"building the tools of {module.name}; the first time takes minutes", file=sys.stderr)
-            subprocess.run(
-                ["go", "install", "-ldflags", f"-s -w {version_flags(module)}", "tool"],
-                cwd=module,
-                env=go_environment(environment) | {"GOBIN": str(partial)},
-                check=True,
-            )
-        for old, new in RENAMED.items():
-            (partial / old).rename(partial / new)
+        subprocess.run(
+            ["go", "install", "-ldflags", f"-s -w {version_flags(module)}", "tool"],
+            cwd=module,
+            env=go_environment(environment) | {"GOBIN": str(partial)},
+            check=True,
+        )
+        for program in list(partial.iterdir()):
+            program.rename(partial / RENAMED.get(program.name, program.name))
         try:
             partial.rename(target)
         except OSError:
@@ -92,18 +90,26 @@ def build(target: Path, environment: dict[str, str]) -> None:
 
 def main() -> int:
     environment = dict(os.environ)
-    target = bin_dir(environment)
-    if target is None:
+    targets = bin_dirs(environment)
+    if not targets:
         print("error: the control plane is built from Go sources, and there is no `go` in PATH", file=sys.stderr)
         return 1
-    if not target.is_dir():
-        try:
-            build(target, environment)
-        except subprocess.CalledProcessError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-    print(target)
+    for module, target in targets.items():
+        if not target.is_dir():
+            try:
+                build(module, target, environment)
+            except subprocess.CalledProcessError as error:
+                print(f"error: {error}", file=sys.stderr)
+                return 1
+    print(*targets.values(), sep=os.pathsep)
     return 0
+
+
+def _digest(common: bytes, module: Path) -> str:
+    digest = hashlib.sha256(common)
+    for file in sorted([*module.glob("go.*"), *module.glob("*.go")]):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 if __name__ == "__main__":
