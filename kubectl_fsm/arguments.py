@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from kubectl_fsm.durations import seconds
 from kubectl_fsm.errors import UsageError
 
 _OPTION = re.compile(
@@ -120,6 +121,10 @@ class Arguments:
     def again(self, *names: str) -> Sequence[str]:
         """The options that are given, as words for another command line."""
         return [f"{name}={value}" for name in names for value in self.many(name)]
+
+    def seconds(self, name: str) -> float:
+        """An option that is a length of time and has a default. Raises `UsageError`."""
+        return seconds(name, self.text(name))
 
     def words(self, name: str) -> tuple[str, ...]:
         """A positional argument that may stand several times."""

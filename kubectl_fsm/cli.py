@@ -20,8 +20,19 @@ from kubectl_fsm.arguments import Arguments, nearest, options, order, split_verb
 from kubectl_fsm.cluster.interface import Cluster, Connect
 from kubectl_fsm.commands.options import general
 from kubectl_fsm.errors import Declined, FsmError, UsageError
+from kubectl_fsm.fields import Object
 from kubectl_fsm.output.visible import visible_text
-from kubectl_fsm.reports import EditReport, Event, ExclusionsReport, Failed, Question, Report, RulesReport, Warned
+from kubectl_fsm.reports import (
+    EditReport,
+    EditsReport,
+    Event,
+    ExclusionsReport,
+    Failed,
+    Question,
+    Report,
+    RulesReport,
+    Warned,
+)
 
 _TRACEBACK_LEVEL = 8
 _OUTDATED = 3
@@ -131,7 +142,8 @@ def _run(argv: Sequence[str], streams: Streams) -> int:
     _print(report, connect, arguments, streams)
     for failure in failures:
         _say_error(streams, failure, argv)
-        return failure.exit_code
+    if failures:
+        return failures[0].exit_code
     return _OUTDATED if isinstance(report, RulesReport) and report.exit_code and report.outdated else 0
 
 
@@ -212,19 +224,20 @@ def _print(report: Report, connect: Connect, arguments: Arguments, streams: Stre
         streams.raw(table.as_iptables(report))
     elif isinstance(report, ExclusionsReport) and report.export:
         streams.raw(report.export)
-    elif isinstance(report, EditReport) and arguments.flag("--local"):
+    elif isinstance(report, EditReport | EditsReport) and arguments.flag("--local"):
         streams.say(table.as_table(report, style).rstrip("\n"))
-        if not report.dry_run:
-            streams.raw(_edited_text(connect(), report))
+        edits = [report] if isinstance(report, EditReport) else report.edits
+        streams.raw(_edited_text(connect(), [edit.resource for edit in edits if not edit.dry_run]))
     else:
         streams.data(table.as_table(report, style))
 
 
-def _edited_text(cluster: Cluster, report: EditReport) -> str:
-    """The file that an edit of manifests leads to."""
+def _edited_text(cluster: Cluster, objects: Sequence[Object]) -> str:
+    """The files that edits of these objects lead to, each once, as one stream of YAML documents."""
     from kubectl_fsm.cluster.manifests import Manifests  # noqa: PLC0415 - loaded already
 
-    return cluster.text_of(report.resource) if isinstance(cluster, Manifests) else ""
+    texts = dict.fromkeys(cluster.text_of(obj) for obj in objects) if isinstance(cluster, Manifests) else ()
+    return "---\n".join(text if text.endswith("\n") or len(texts) == 1 else f"{text}\n" for text in texts)
 
 
 def _colour(arguments: Arguments, streams: Streams) -> bool:

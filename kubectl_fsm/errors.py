@@ -61,6 +61,16 @@ class Declined(FsmError):
     """The user was asked and said no, or nobody was there to be asked."""
 
 
+class RolloutFailed(FsmError):
+    """A rollout did not come to its end, or its new pods run other rules than they should."""
+
+
+class Interrupted(FsmError):
+    """The user stopped the program; the message says where it stood."""
+
+    exit_code = 130
+
+
 class ManifestError(FsmError):
     """A file cannot be read as Kubernetes manifests."""
 

@@ -17,6 +17,7 @@ from kubectl_fsm.meshes import (
     INJECTED_VOLUME,
     INJECTORS,
     INTERFACES,
+    LISTS,
     OUTBOUND_PORTS,
     ExclusionList,
     Injector,
@@ -274,12 +275,32 @@ def _effect(rule: Rule, ruleset: Ruleset) -> tuple[str, bool]:
     return f"rewritten to {getattr(target, 'address', '')}", True
 
 
-def next_rules(installation: Installation, annotations: Mapping[str, str], spec: Object) -> Effective | None:
-    """What the next pod's rules are made from; None where the mesh's mode adds no init container.
+class Upcoming(NamedTuple):
+    """What the next pod will run: `wanted`, or the `state` that it will be in without such rules, and the `reason`.
 
-    Raises `InvalidExclusion` where the injector refuses the pod.
+    `state` is `template`, `refused`, `not-injected` or `no-interception`.
     """
-    return effective(installation.injector, annotations, spec) if installation.intercepts else None
+
+    wanted: Effective | None
+    state: str = "template"
+    reason: str = ""
+
+
+def upcoming(
+    template: Object, namespace: Object | None, installation: Installation, spec: Object, source: str = "pod annotation"
+) -> Upcoming:
+    """What a pod made from the template now will run, by the MeshConfig's spec; `source` is the name of its annotations."""
+    verdict = injection(template, namespace, installation)
+    if verdict.refused:
+        return Upcoming(None, "refused", verdict.reason)
+    if not verdict.injected:
+        return Upcoming(None, "not-injected", verdict.reason)
+    if not installation.intercepts:
+        return Upcoming(None, "no-interception", f"interceptionMode {installation.mode or '(none)'}")
+    try:
+        return Upcoming(effective(installation.injector, fields.annotations(template), spec, pod_source=source))
+    except InvalidExclusion as error:
+        return Upcoming(None, "refused", f"the injector refuses the next pod: {error.message}")
 
 
 class Comparison:
@@ -291,23 +312,49 @@ class Comparison:
 
     def outdated(self, pod: Object, annotations: Mapping[str, str], spec: Object) -> bool:
         """Whether the pod has the mesh's init container with rules other than the next pod would get."""
-        container = workloads.init_container(pod, self._installation.mesh.init_container)
-        if container is None:
+        if not carries(pod, self._installation.mesh):
             return False
-        runs = self._read(workloads.script(container))
+        runs = self.runs(pod)
         try:
-            wanted = next_rules(self._installation, annotations, spec)
+            wanted = (
+                effective(self._installation.injector, annotations, spec) if self._installation.intercepts else None
+            )
         except (InvalidExclusion, InvalidObject):
             return True
-        return runs is None or wanted is None or differs(runs.effective, wanted)
+        return runs is None or wanted is None or differs(runs, wanted)
 
-    def _read(self, text: str) -> Running | None:
+    def runs(self, pod: Object) -> Effective | None:
+        """What the pod's init container programs; None where it has none, or one that cannot be read."""
+        container = workloads.init_container(pod, self._installation.mesh.init_container)
+        if container is None:
+            return None
+        text = workloads.script(container)
         if text not in self._running:
             try:
                 self._running[text] = read_script(text)
             except RulesSyntaxError:
                 self._running[text] = None
-        return self._running[text]
+        found = self._running[text]
+        return found.effective if found else None
+
+
+def difference(runs: Effective, wanted: Effective) -> Sequence[str]:
+    """What the next pod gains and loses: `+6379 outbound-port`, `-10.0.0.0/8 outbound-ip`, `+local-proxy-mode PodIP`."""
+    old, new = runs.keys(), wanted.keys()
+    gained = [("+", entry) for entry in wanted.entries if entry.key not in old]
+    lost = [("-", entry) for entry in runs.entries if entry.key not in new]
+    entries = [
+        f"{sign}{entry.value} {found.name}"
+        for found in LISTS
+        for sign, entry in (*gained, *lost)
+        if entry.list is found
+    ]
+    before, after = runs.settings, wanted.settings
+    switches = (
+        ("local-proxy-mode PodIP", before.pod_ip, after.pod_ip),
+        ("local-dns-proxy", before.dns_proxy, after.dns_proxy),
+    )
+    return [*entries, *(f"{'+' if comes else '-'}{name}" for name, was, comes in switches if was != comes)]
 
 
 def differs(runs: Effective, wanted: Effective) -> bool:

@@ -215,6 +215,11 @@ class Mesh(NamedTuple):
         return f"{self.program}-init"
 
     @property
+    def webhook(self) -> str:
+        """The name of the webhook by which the API server asks the injector."""
+        return f"{self.program}-inject.k8s.io"
+
+    @property
     def uuid_label(self) -> str:
         """The label that every injected pod carries."""
         return f"{self.program}-proxy-uuid"

@@ -188,6 +188,40 @@ class EditReport(NamedTuple):
     diff: bool = False
 
 
+class RestartItem(NamedTuple):
+    """A workload in a restart.
+
+    `result`: `planned` (a dry run), `done`, `started` (not waited for), `edited` (no rollout comes of it), `unchanged`,
+    `current` (nothing to do), `left` (not touched), `failed`, `interrupted`, `not begun`; `detail` is the reason. `outdated` of `replicas` pods ran outdated rules, `changes` are what the next
+    pods gain and lose; `verified` of `pods` new pods run the right rules.
+    """
+
+    workload: str
+    namespace: str
+    mesh: str
+    replicas: int
+    outdated: int
+    changes: Sequence[str]
+    result: str
+    detail: str = ""
+    verified: int = 0
+    pods: int = 0
+
+
+class RestartReport(NamedTuple):
+    """`kubectl fsm restart`, and what an editing verb rolled."""
+
+    items: Sequence[RestartItem]
+    origin: str
+
+
+class EditsReport(NamedTuple):
+    """An editing verb that wrote several objects, or rolled workloads as well."""
+
+    edits: Sequence[EditReport]
+    rolled: RestartReport
+
+
 class MeshVersion(NamedTuple):
     """A mesh that the cluster runs."""
 
@@ -205,5 +239,5 @@ class VersionReport(NamedTuple):
     meshes: Sequence[MeshVersion] | None
 
 
-Report = RulesReport | ExclusionsReport | EditReport | VersionReport
+Report = RulesReport | ExclusionsReport | EditReport | EditsReport | RestartReport | VersionReport
 Document = dict[str, Any]

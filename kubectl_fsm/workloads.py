@@ -68,22 +68,14 @@ def replicas(obj: Object) -> int | None:
     return None
 
 
-def holds_back(obj: Object) -> str:
-    """Why an edit of the object's pod template rolls no pod at once; empty where it does."""
-    spec, kind = fields.mapping(obj, "spec"), obj.get("kind")
-    if kind == "CronJob":
-        return "its next runs have it"
-    if kind == "ReplicaSet":
-        return "a ReplicaSet replaces no pods: those it makes from now on have it"
-    if spec.get("paused") is True:
-        return "its rollout is paused: it starts when that ends"
-    strategies = (fields.mapping(spec, "updateStrategy").get("type"), fields.mapping(spec, "strategy").get("type"))
-    return "its pods have it when they are deleted (OnDelete)" if "OnDelete" in strategies else ""
-
-
 def finished(pod: Object) -> bool:
     """Whether the pod has ended for good: it will not read its rules again."""
     return fields.text(pod, "status", "phase") in _FINISHED
+
+
+def lives(pod: Object) -> bool:
+    """Whether the pod has neither ended nor been told to."""
+    return not finished(pod) and not fields.mapping(pod, "metadata").get("deletionTimestamp")
 
 
 def completed(obj: Object) -> bool:
@@ -118,8 +110,40 @@ def failure(pod: Object, name: str) -> str:
     return ""
 
 
+def crash_loops(pod: Object, name: str) -> bool:
+    """Whether the init container of that name fails again and again."""
+    statuses = (one for one in fields.items(pod, "status", "initContainerStatuses") if one.get("name") == name)
+    return any(fields.text(one, "state", "waiting", "reason") == "CrashLoopBackOff" for one in statuses)
+
+
+def complaint(pod: Object) -> str:
+    """Why the pod is not ready, in the words of its status; empty where it is, or does not say."""
+    for status in fields.items(pod, "status", "initContainerStatuses"):
+        if said := failure(pod, str(status.get("name"))):
+            return f"init container {status.get('name')}: {said}"
+    for status in fields.items(pod, "status", "containerStatuses"):
+        waiting, ended = fields.mapping(status, "state", "waiting"), fields.mapping(status, "state", "terminated")
+        last = fields.mapping(status, "lastState", "terminated")
+        said = _waits(waiting) or _ending(ended) or (_ending(last) if status.get("ready") is not True else "")
+        if said:
+            return f"container {status.get('name')}: {said}"
+    conditions = {one.get("type"): one for one in fields.items(pod, "status", "conditions")}
+    for name in ("PodScheduled", "Ready"):
+        found = conditions.get(name, {})
+        if found.get("status") == "False":
+            return ": ".join(str(found[key]) for key in ("reason", "message") if found.get(key)) or f"{name} is False"
+    return ""
+
+
+def _waits(waiting: Object) -> str:
+    reason = fields.text(waiting, "reason")
+    if reason in ("", "ContainerCreating", "PodInitializing"):
+        return ""
+    return ": ".join(part for part in (reason, fields.text(waiting, "message").strip()) if part)
+
+
 def _ending(ended: Object) -> str:
-    if ended.get("exitCode") == 0:
+    if not ended or ended.get("exitCode") == 0:
         return ""
     said = fields.text(ended, "message").strip()
     code = f"{fields.text(ended, 'reason') or 'Error'}, exit code {ended.get('exitCode')}"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from kubectl_fsm.fields import Object
 
 FIELD_MANAGER = "fsm-plugin"
 """Who wrote it, in managedFields. Flux takes back what managers named `kubectl…` wrote, so the name is not one of these."""
+
+PAGE = 500
+"""Objects in one answer of a listing, as kubectl asks for them."""
 
 
 class Resource(NamedTuple):
@@ -57,6 +60,7 @@ STATEFULSETS = Resource("apps", "v1", "StatefulSet", "statefulsets", True, ("sts
 DAEMONSETS = Resource("apps", "v1", "DaemonSet", "daemonsets", True, ("ds",))
 JOBS = Resource("batch", "v1", "Job", "jobs", True, ("job",))
 CRONJOBS = Resource("batch", "v1", "CronJob", "cronjobs", True, ("cj",))
+EVENTS = Resource("", "v1", "Event", "events", True, ("ev",))
 
 BUILT_IN = (PODS, NAMESPACES, SERVICES, DEPLOYMENTS, REPLICASETS, STATEFULSETS, DAEMONSETS, JOBS, CRONJOBS)
 """Kinds that need no discovery."""
@@ -67,6 +71,15 @@ CUSTOM_WORKLOADS = frozenset({
     ("apps.kruise.io", "DaemonSet"),
 })  # fmt: skip
 """Group and kind of well-known custom resources that have a pod template: Argo Rollouts, OpenKruise."""
+
+
+class View(NamedTuple):
+    """Objects to keep in view: the one of that name, or those of a namespace whose labels match."""
+
+    resource: Resource
+    namespace: str
+    selector: str = ""
+    name: str = ""
 
 
 class Cluster(Protocol):
@@ -107,6 +120,21 @@ class Cluster(Protocol):
 
         A `metadata.resourceVersion` in the patch makes the write conditional: `Conflict` where somebody wrote first.
         With `dry_run` the server does everything but store it.
+        """
+
+    def try_create(self, resource: Resource, namespace: str, obj: Object) -> Object:
+        """The object as the server would store it if it were created now: admission runs, nothing is kept.
+
+        Files run nothing: there it is a `ManifestError`.
+        """
+
+    def observe(self, *views: View) -> Generator[Sequence[Sequence[Object]], None, None]:
+        """The objects of each view, in the order of the views: as they are now, then after each change.
+
+        The first comes when every view has been listed. Where nothing changes the same comes again after a second, so
+        that the caller can look at the clock; what changes while the caller is busy comes as one. What may pass, of the
+        network or the server, is borne for two minutes, then raised. Closing the generator ends the watches:
+        `with contextlib.closing(cluster.observe(…)) as states`. Files do not change: there it is a `ManifestError`.
         """
 
     def preferred_version(self, group: str) -> str | None:

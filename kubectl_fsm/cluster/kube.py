@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from functools import partial
 from http import HTTPStatus
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import urllib3
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
 import kubectl_fsm
@@ -21,13 +23,11 @@ from kubectl_fsm import fields
 from kubectl_fsm.cluster import background, discovery
 from kubectl_fsm.cluster.credentials import Credentials, proxy_headers
 from kubectl_fsm.cluster.failures import Asker, Call, Dropped, failure, foreign, no_kind, status_object, unreachable
-from kubectl_fsm.cluster.interface import BUILT_IN, CUSTOM_WORKLOADS, FIELD_MANAGER, Resource
+from kubectl_fsm.cluster.interface import BUILT_IN, CUSTOM_WORKLOADS, FIELD_MANAGER, PAGE, Resource, View
 from kubectl_fsm.cluster.kubeconfig import Access, ConnectionOptions, access
 from kubectl_fsm.errors import ApiError, CredentialError, InvalidObject, NotFound, Unreachable
 from kubectl_fsm.fields import Object
 
-PAGE = 500
-"""Objects in one answer of a listing, as kubectl asks for them."""
 CONNECT_SECONDS, READ_SECONDS = 30.0, 90.0
 """Limits without `--request-timeout`: to connect, and of silence. An API server ends its own requests after 60 s."""
 READ_ATTEMPTS, LONGEST_PAUSE = 4, 10
@@ -36,6 +36,8 @@ CONNECTIONS = 16
 """Connections kept open, and calls that `gather` makes at a time."""
 
 _JSON = "application/json"
+_BODIES = {"POST": _JSON, "PATCH": "application/merge-patch+json"}
+"""What a body is, by the method of its request."""
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 
 
@@ -127,6 +129,21 @@ class KubeCluster:
         query = {"fieldManager": FIELD_MANAGER, "dryRun": "All" if dry_run else ""}
         return self._ask("PATCH", _path(resource, namespace, name), call, query, body=merge)
 
+    def try_create(self, resource: Resource, namespace: str, obj: Object) -> Object:
+        call = Call("create", resource.qualified, "", namespace)
+        query = {"fieldManager": FIELD_MANAGER, "dryRun": "All"}
+        return self._ask("POST", _path(resource, namespace), call, query, body=obj)
+
+    def observe(self, *views: View) -> Generator[Sequence[Sequence[Object]], None, None]:
+        """As the Protocol says. `--request-timeout` limits lists and how long it takes to connect, not the watches."""
+        from kubectl_fsm.cluster import watching  # noqa: PLC0415 - most verbs watch nothing
+
+        def source(view: View) -> watching.Source:
+            opened = partial(self._opened, "GET", _path(view.resource, view.namespace))
+            return watching.Source(view, opened, self._answer)
+
+        return watching.observe([source(view) for view in views])
+
     def preferred_version(self, group: str) -> str | None:
         try:
             served = self._fetch(f"/apis/{_segment(group)}")
@@ -207,47 +224,68 @@ class KubeCluster:
 
     def _exchange(
         self, method: str, path: str, query: Mapping[str, str], body: Object | None = None, accept: str = _JSON
-    ) -> tuple[Any, bytes]:
-        """One request and its answer; a read is sent again where the server asks for patience."""
-        parameters = urlencode({key: value for key, value in query.items() if value})
-        url = f"{self._server}{path}" + (f"?{parameters}" if parameters else "")
-        for attempts_left in reversed(range(READ_ATTEMPTS if method == "GET" else 1)):
+    ) -> tuple[BaseHTTPResponse, bytes]:
+        """One request and its answer.
+
+        What stores nothing, a read or a dry run, is sent again where it was dropped or the server asks for patience.
+        """
+        repeatable = method == "GET" or bool(query.get("dryRun"))
+        for attempts_left in reversed(range(READ_ATTEMPTS if repeatable else 1)):
             try:
-                response, data = self._send(method, url, body, accept)
+                response, data = self._send(method, path, query, body, accept)
             except Dropped:
-                if method != "GET":
+                if not repeatable:
                     raise
-                response, data = self._send(method, url, body, accept)
+                response, data = self._send(method, path, query, body, accept)
             pause = _pause(response)
             if pause is None or not attempts_left:
                 break
             time.sleep(pause)
-        for quoted in _WARNING.findall("\n".join(response.headers.getlist("Warning"))):
-            self._warnings[re.sub(r"\\(.)", r"\1", quoted)] = None
         return response, data
 
-    def _send(self, method: str, url: str, body: Object | None, accept: str) -> tuple[Any, bytes]:
-        """The response, its body read whole. Raises `Unreachable` or `CredentialError`."""
-        headers = self._headers(accept)
+    def _send(
+        self, method: str, path: str, query: Mapping[str, str], body: Object | None, accept: str
+    ) -> tuple[BaseHTTPResponse, bytes]:
+        """The response, its body read whole. Raises as `_opened` does."""
+        with self._opened(method, path, query, body=body, accept=accept) as response:
+            return response, response.data
+
+    @contextmanager
+    def _opened(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        silence: float | None = None,
+        *,
+        body: Object | None = None,
+        accept: str = _JSON,
+    ) -> Iterator[BaseHTTPResponse]:
+        """The answer to one request, for the block to read. Raises `Unreachable` or `CredentialError`, there as well.
+
+        With `silence` the answer is a stream: only so many seconds without a byte count as a failure, and its connection
+        is nobody else's afterwards, so that it can be cut off from another thread.
+        """
+        headers, limits = self._headers(accept), self._limits
         if body is not None:
-            headers["Content-Type"] = "application/merge-patch+json"
+            headers["Content-Type"] = _BODIES[method]
+        if silence:
+            headers["Accept-Encoding"], headers["Connection"] = "identity", "close"
+            limits = urllib3.Timeout(connect=limits.connect_timeout, read=silence)
+        parameters = urlencode({key: value for key, value in query.items() if value})
+        url = f"{self._server}{path}" + (f"?{parameters}" if parameters else "")
+        content = None if body is None else json.dumps(body)
+        options: dict[str, Any] = {"timeout": limits, "retries": False, "redirect": False, "preload_content": False}
         started = time.monotonic()
         try:
-            response = self._pool.request(
-                method,
-                url,
-                body=None if body is None else json.dumps(body),
-                headers=headers,
-                timeout=self._limits,
-                retries=False,
-                redirect=False,
-            )
-            data = response.data
+            with closing(self._pool.request(method, url, body=content, headers=headers, **options)) as response:
+                if self._log:
+                    self._log(f"{method} {url} {response.status} in {(time.monotonic() - started) * 1000:.0f} ms")
+                for quoted in _WARNING.findall("\n".join(response.headers.getlist("Warning"))):
+                    self._warnings[re.sub(r"\\(.)", r"\1", quoted)] = None
+                yield response
         except (HTTPError, OSError, ValueError) as error:
             raise unreachable(error, self._asker()) from error
-        if self._log:
-            self._log(f"{method} {url} {response.status} in {(time.monotonic() - started) * 1000:.0f} ms")
-        return response, data
 
     def _headers(self, accept: str) -> urllib3.HTTPHeaderDict:
         headers = urllib3.HTTPHeaderDict({"Accept": accept, "Accept-Encoding": "gzip"})
@@ -258,7 +296,7 @@ class KubeCluster:
             headers.add(name, value)
         return headers
 
-    def _answer(self, response: Any, data: bytes, call: Call) -> Object:
+    def _answer(self, response: BaseHTTPResponse, data: bytes, call: Call) -> Object:
         if response.status >= HTTPStatus.BAD_REQUEST:
             raise failure(response.status, data, call, self._asker())
         try:
@@ -269,7 +307,7 @@ class KubeCluster:
             raise self._foreign(response)
         return answer
 
-    def _foreign(self, response: Any) -> Unreachable:
+    def _foreign(self, response: BaseHTTPResponse) -> Unreachable:
         headers = response.headers
         return foreign(self._asker(), response.status, headers.get("Content-Type", ""), headers.get("Location", ""))
 
@@ -307,7 +345,7 @@ def _pool(chosen: Access, credentials: Credentials) -> urllib3.PoolManager:
         raise CredentialError(f"the proxy {shown} cannot be used", "write http://HOST:PORT") from error
 
 
-def _pause(response: Any) -> int | None:
+def _pause(response: BaseHTTPResponse) -> int | None:
     """How long the server asks to wait before the same request is sent again; None where it does not, or for too long."""
     busy = response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     seconds = response.headers.get("Retry-After", "")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from urllib.request import getproxies_environment
 import yaml
 
 from kubectl_fsm import fields
+from kubectl_fsm.durations import seconds
 from kubectl_fsm.errors import CredentialError, InvalidObject, UsageError
 from kubectl_fsm.fields import Object
 
@@ -27,10 +27,6 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 _SECTIONS = ("contexts", "clusters", "users")
 _PATHS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_LONGEST_TIMEOUT = 24 * 60 * 60
-_DURATION = re.compile(r"(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))+")
-_DURATION_PART = re.compile(r"([\d.]+)([^\d.]+)")
 _LoadYaml: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -67,14 +63,7 @@ class ConnectionOptions(NamedTuple):
     @property
     def timeout(self) -> float | None:
         """`request_timeout` in seconds, 0 for no limit, None where it is not given. Raises `UsageError`."""
-        text = self.request_timeout
-        if not text:
-            return None
-        parts = _DURATION_PART.findall(text) if _DURATION.fullmatch(text) else [(text, "s")] if text.isdecimal() else []
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-        if not parts or seconds > _LONGEST_TIMEOUT:
-            raise UsageError(f"--request-timeout={text}: not a duration", "write 30 or 30s, 2m, 1h; 0 for no limit")
-        return seconds
+        return seconds("--request-timeout", self.request_timeout) if self.request_timeout else None
 
 
 class Access(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn, TextIO, TypeVar
 from kubectl_fsm import fields
 from kubectl_fsm.cluster import discovery
 from kubectl_fsm.cluster.documents import MAX_BYTES, Budget, Document, Place, canonical, documents, is_json
-from kubectl_fsm.cluster.interface import BUILT_IN, Resource
+from kubectl_fsm.cluster.interface import BUILT_IN, Resource, View
 from kubectl_fsm.errors import ApiError, Conflict, InvalidObject, ManifestError, NotFound
 from kubectl_fsm.fields import Object
 
@@ -136,6 +136,12 @@ class Manifests:
             self._entries[entry.group_kind][namespace if resource.namespaced else "", name] = [patched]
         return patched.obj
 
+    def try_create(self, resource: Resource, namespace: str, obj: Object) -> NoReturn:  # noqa: ARG002 - the Protocol's
+        raise self._inert()
+
+    def observe(self, *views: View) -> NoReturn:  # noqa: ARG002
+        raise self._inert()
+
     def preferred_version(self, group: str) -> str | None:
         return next((resource.version for resource in self._resources if resource.group == group), None)
 
@@ -171,6 +177,9 @@ class Manifests:
         if kind is None:
             raise _missing(f"no {fields.title(obj)} in {self.origin}")
         return self._text(self._entry(kind, name, fields.namespace(obj)).file)
+
+    def _inert(self) -> ManifestError:
+        return ManifestError(f"{self.origin}: files run nothing", "Leave out -f to ask a cluster.")
 
     def _text(self, file: _File) -> str:
         return self._texts.get(file) or file.read_again().decode()

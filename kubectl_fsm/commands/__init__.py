@@ -15,6 +15,7 @@ VERBS: Mapping[str, str] = {
     "exclude-interface": "exclude network interfaces from interception",
     "exclusions": "show what is configured, and by whom",
     "rules": "show the effective rules of pods, and why",
+    "restart": "roll the workloads whose pods run outdated rules",
     "version": "show the versions of the plugin and of the meshes",
 }
 """Each verb with what it does, in the order of the help."""

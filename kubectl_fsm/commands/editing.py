@@ -4,24 +4,26 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from kubectl_fsm import interception, workloads
+from kubectl_fsm import interception, rollouts
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.cluster.interface import Cluster, Connect
 from kubectl_fsm.errors import Refused, UsageError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import ExclusionList, Installation
-from kubectl_fsm.operations import meshes, survey, targets
+from kubectl_fsm.operations import edits, meshes, queue, survey, targets
 from kubectl_fsm.operations.edit import Edit, Options
+from kubectl_fsm.operations.edits import TemplateEdit
 from kubectl_fsm.operations.owners import Owners, Workload, pods_of
 from kubectl_fsm.operations.places import Action, Change, MeshConfigPlace, place_of
+from kubectl_fsm.operations.queue import Step
+from kubectl_fsm.operations.rollout import Outcome, Target
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.operations.targets import Selection
-from kubectl_fsm.reports import EditReport, Event, Note, Warned
+from kubectl_fsm.reports import EditReport, EditsReport, Event, Note, Warned
 
 FORMATS = ("yaml", "json", "name")
 _ACTIONS = {"--remove": Action.REMOVE, "--replace": Action.REPLACE, "--clear": Action.CLEAR}
 _DRY_RUNS = ("client", "server", "none")
-_LISTED = 5
 
 Resolve = Callable[[Cluster], Sequence[str]]
 """Values of a list, some of which (a Service's address) only the cluster knows."""
@@ -42,29 +44,43 @@ class EditCommand(NamedTuple):
     values: Resolve
     scope: Scope
     options: Options
+    restart: bool
+    timeout: float
 
-    def run(self, connect: Connect) -> Generator[Event, bool, EditReport]:
+    def run(self, connect: Connect) -> Generator[Event, bool, EditReport | EditsReport]:
         cluster = connect()
         installations = meshes.find(cluster, self.scope.control_plane)
         values = tuple(self.values(cluster))
         changes = [Change(found, self.action, values) for found in self.lists]
+        rolling = queue.Options(self.timeout, dry_run=bool(self.options.dry_run), yes=self.options.yes)
         if self.scope.selection is None:
-            installation = meshes.only(installations)
-            place = MeshConfigPlace(
-                meshes.resource(installation),
-                installation.config_name,
-                installation.namespace,
-            )
-            look = partial(_look_at_mesh, cluster, installation)
-            return (yield from Edit(cluster, installation, place, changes, look, self.options).run())
-        workload = _one(cluster, self.scope.selection)
+            edit = self._of_mesh(cluster, meshes.only(installations), changes)
+            return (yield from edits.mesh_wide(cluster, edit, rolling) if self.restart else edit.run())
+        chosen = _chosen(cluster, self.scope.selection)
+        editable = [one for one in chosen if self.scope.selection.names or not one.refusal]
+        found = [self._of_workload(cluster, installations, workload, changes) for workload in editable]
+        left = [
+            Step(Subject(one, ()), None, (), (), Outcome("left", one.refusal)) for one in chosen if one not in editable
+        ]
+        if not self.restart and len(found) == 1 and not left:
+            return (yield from found[0].edit.run())
+        return (yield from edits.one_by_one(cluster, found, left, rolling, restarts=self.restart))
+
+    def _of_mesh(self, cluster: Cluster, installation: Installation, changes: Sequence[Change]) -> Edit:
+        place = MeshConfigPlace(meshes.resource(installation), installation.config_name, installation.namespace)
+        look = partial(_look_at_mesh, cluster, installation)
+        return Edit(cluster, installation, place, changes, look, self.options)
+
+    def _of_workload(
+        self, cluster: Cluster, installations: Sequence[Installation], workload: Workload, changes: Sequence[Change]
+    ) -> TemplateEdit:
         namespace = meshes.namespaces(cluster, workload.namespace).get(workload.namespace)
         pods = pods_of(cluster, Owners(cluster), workload)
         installation = meshes.of_workload(installations, namespace, workload.label, pods)
-        template = place_of(workload, installation)
         look = partial(_look_at_workload, cluster, installation, workload)
         first = list(_announcements(cluster, workload, namespace, installation))
-        return (yield from Edit(cluster, installation, template, changes, look, self.options, first).run())
+        edit = Edit(cluster, installation, place_of(workload, installation), changes, look, self.options, first)
+        return TemplateEdit(Target(Subject(workload, pods), installation, namespace), edit)
 
 
 class Values(Protocol):
@@ -95,7 +111,10 @@ def command(arguments: Arguments, lists: Sequence[ExclusionList], words: Sequenc
         diff=arguments.flag("--diff"),
     )
     resolve: Resolve = values(words, removing=action is Action.REMOVE) if words else lambda _: ()
-    return EditCommand(lists, action, resolve, _scope(arguments), options)
+    if arguments.flag("--local") and arguments.flag("--restart"):
+        raise UsageError("--local edits files, and --restart rolls what runs in a cluster: they exclude each other")
+    restart, timeout = arguments.flag("--restart"), arguments.seconds("--timeout")
+    return EditCommand(lists, action, resolve, _scope(arguments), options, restart, timeout)
 
 
 def _scope(arguments: Arguments) -> Scope:
@@ -124,27 +143,16 @@ def _scope(arguments: Arguments) -> Scope:
     return Scope(Selection(names, namespace, selector=selector), arguments.text("--fsm-namespace"))
 
 
-def _one(cluster: Cluster, selection: Selection) -> Workload:
-    """The one workload that a selection means. Raises `Refused` for none, and (for now) for several."""
-    found: dict[str, Workload] = {}
+def _chosen(cluster: Cluster, selection: Selection) -> Sequence[Workload]:
+    """The workloads that a selection means, each once. Raises `Refused` for none."""
     owners = Owners(cluster)
     if selection.names:
-        for name in selection.names:
-            resource, obj = targets.locate(cluster, name, selection.namespace)
-            workload = owners.of(resource, obj)
-            found[workload.uid] = workload
+        named = [owners.of(*targets.locate(cluster, name, selection.namespace)) for name in selection.names]
     else:
-        found = {subject.workload.uid: subject.workload for subject in targets.select(cluster, owners, selection)}
-    if not found:
+        named = [subject.workload for subject in targets.select(cluster, owners, selection)]
+    if not named:
         raise Refused(f"no pods match in {selection.namespace or cluster.namespace}", "nothing was written")
-    if len(found) > 1:
-        names = ", ".join(targets.describe(workload) for workload in list(found.values())[:_LISTED])
-        more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-        raise Refused(
-            f"this would edit, and so roll, {len(found)} workloads: {names}{more}",
-            "editing several at once is not supported yet; name one with --workload",
-        )
-    return next(iter(found.values()))
+    return list({workload.uid: workload for workload in named}.values())
 
 
 def _look_at_mesh(cluster: Cluster, installation: Installation) -> tuple[Object, Sequence[Subject]]:
@@ -165,7 +173,7 @@ def _announcements(
     if workload.bare:
         yield Warned(f"{workload.label} has no owner: the annotation is written to the pod itself")
     elif cluster.remote:
-        held_back = workloads.holds_back(workload.holder.object) if workload.holder else ""
+        held_back = rollouts.holds_back(workload.holder.object) if workload.holder else ""
         happens = held_back or "an edit of its pod template starts its rollout at once"
         yield Note(f"{targets.describe(workload)}: {happens}")
     template = workload.template

@@ -39,6 +39,7 @@ Scope options:
       --all                        all workloads of the namespace given with -n
 """
 
+
 EDITING = """
 Editing options:
       --remove                     take the values out of the list
@@ -46,8 +47,10 @@ Editing options:
       --clear                      make the list empty
       --dry-run=MODE               client: check, but write nothing; server: let the API server check too [bare: client]
       --diff                       show the change as a diff
-  -y, --yes                        do not ask before what takes much traffic from the mesh
+  -y, --yes                        do not ask before more than one workload is rolled, or much traffic leaves the mesh
       --force                      edit what Argo CD, Flux or Helm would take back
+      --restart                    then roll what runs outdated rules, wait, and verify the new pods
+      --timeout=TIME               how long one rollout may take, such as 90s (0: no limit) [default: 10m]
       --local                      edit the manifests given with -f and print them
   -f, --filename=FILE              manifests for --local: a file, a folder, - for stdin (repeatable)
 """

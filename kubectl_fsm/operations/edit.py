@@ -5,9 +5,10 @@ import shlex
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from kubectl_fsm import fields, interception, workloads
+from kubectl_fsm import fields, interception, rollouts
 from kubectl_fsm.cluster.interface import Cluster
 from kubectl_fsm.errors import ApiError, Conflict, Declined, FsmError, Refused, UsageError
 from kubectl_fsm.fields import Object
@@ -34,6 +35,28 @@ class Options(NamedTuple):
     diff: bool = False
 
 
+class Preview(NamedTuple):
+    """An edit before it is written: its report, what has to be asked, and whose pods it makes outdated."""
+
+    report: EditReport
+    questions: Sequence[str]
+    outdated: Sequence[Subject]
+
+
+class _Look(NamedTuple):
+    """The object as it is and as the edit would have it (the same where there is nothing to do), and what that means.
+
+    `sound`: the next pods will start.
+    """
+
+    before: Object
+    wanted: Object
+    patch: Object = MappingProxyType({})
+    cases: Sequence[Case] = ()
+    questions: Sequence[str] = ()
+    sound: bool = True
+
+
 @dataclass(frozen=True)
 class Edit:
     """Changes to the lists of one object, of one mesh.
@@ -51,6 +74,17 @@ class Edit:
     first: Sequence[Note | Warned] = ()
     _said: set[str] = field(default_factory=set, repr=False)
 
+    def preview(self) -> Generator[Event, bool, Preview]:
+        """All of it but the writing; what has to be asked is handed on, and `run` does not ask it again.
+
+        Raises `Refused` and `ApiError` as `run`.
+        """
+        self._check_lists()
+        look = yield from self._look()
+        self._said.update(look.questions)
+        outdated = [subject for subject, count in self._counts(look.cases) if count]
+        return Preview(self._reported(look, look.wanted), look.questions, outdated)
+
     def run(self) -> Generator[Event, bool, EditReport]:
         """Carry the edit out; a `Question` that is yielded wants its answer sent back.
 
@@ -59,17 +93,12 @@ class Edit:
         self._check_lists()
         deadline, pause = time.monotonic() + _PATIENCE, _FIRST_PAUSE
         while True:
-            before = self.cluster.get(self.place.resource, self.place.name, self.place.namespace)
-            values = {change.list: change(self.place.held(before, change.list)) for change in self.changes}
-            if not self._changes(before, values):
-                return self._report(before, before)
-            patch = self.place.merge(values)
-            wanted = fields.merged(before, patch)
-            spec, subjects = self.survey()
-            cases = [self._case(subject, before, wanted, spec) for subject in subjects]
-            sound = yield from self._check(cases, before, wanted)
+            look = yield from self._look()
+            if look.wanted is look.before:
+                return self._reported(look, look.before)
+            yield from self._ask(look)
             try:
-                after = wanted if self.options.dry_run == "client" else self._write(before, patch)
+                after = look.wanted if self.options.dry_run == "client" else self._write(look.before, look.patch)
             except Conflict:
                 if time.monotonic() > deadline:
                     raise
@@ -78,7 +107,20 @@ class Edit:
                 continue
             except ApiError as error:
                 raise self._explained(error) from error
-            return self._with_pods(self._report(before, after), [case for case in cases if case.subject], sound=sound)
+            return self._reported(look, after)
+
+    def _look(self) -> Generator[Event, bool, _Look]:
+        """Read the object and who is affected, and check; says what has to be known, asks nothing. Raises `Refused`."""
+        before = self.cluster.get(self.place.resource, self.place.name, self.place.namespace)
+        values = {change.list: change(self.place.held(before, change.list)) for change in self.changes}
+        if not self._changes(before, values):
+            return _Look(before, before)
+        patch = self.place.merge(values)
+        wanted = fields.merged(before, patch)
+        spec, subjects = self.survey()
+        cases = [self._case(subject, before, wanted, spec) for subject in subjects]
+        found = yield from self._check(cases, before, wanted)
+        return _Look(before, wanted, patch, cases, found.questions, sound=not found.warnings)
 
     def _check_lists(self) -> None:
         """Refuse lists that the mesh's injector does not read, and ports that the mesh itself uses."""
@@ -120,8 +162,8 @@ class Edit:
         old, new = (self.place.union(obj, subject, spec) for obj in (before, wanted))
         return Case(subject, old, new)
 
-    def _check(self, cases: Sequence[Case], before: Object, wanted: Object) -> Generator[Event, bool, bool]:
-        """Guards: refuse, warn, ask; True where the next pods will start. Nothing is said or asked twice."""
+    def _check(self, cases: Sequence[Case], before: Object, wanted: Object) -> Generator[Event, bool, guards.Findings]:
+        """Guards: refuse and warn. Nothing is said twice."""
         if isinstance(self.place, MeshConfigPlace):
             specs = (fields.mapping(obj, "spec") for obj in (before, wanted))
             cases = _shared([*cases, Case(None, *(Union({}, spec) for spec in specs))])
@@ -133,15 +175,16 @@ class Edit:
         yield from self._warn([*found.warnings, *self._mode_warnings()])
         if self.cluster.remote:
             yield from self._check_keepers(before, wanted)
-        yield from self._ask([text for text in found.questions if text not in self._said], before, wanted)
-        return not found.warnings
+        return found
 
-    def _ask(self, questions: Sequence[str], before: Object, wanted: Object) -> Generator[Event, bool, None]:
+    def _ask(self, look: _Look) -> Generator[Event, bool, None]:
+        """Ask what has not been asked yet. Raises `Declined`."""
+        questions = [text for text in look.questions if text not in self._said]
         if self.options.yes or self.options.dry_run:
             yield from self._warn(questions)
         elif questions:
             self._said.update(questions)
-            changes = [f"{change.list} {change}" for change in self._list_changes(before, wanted)]
+            changes = [f"{change.list} {change}" for change in self._list_changes(look.before, look.wanted)]
             if not (
                 yield Question(
                     "\n".join([f"{self.cluster.origin}, {self.place.title}: {'; '.join(changes)}", *questions])
@@ -194,32 +237,37 @@ class Edit:
             for change in self.changes
         ]
 
-    def _report(self, before: Object, after: Object) -> EditReport:
-        """What was edited, without what it means for pods."""
+    def _reported(self, look: _Look, after: Object) -> EditReport:
+        """What was edited, what it means for the pods that run, and what to do next."""
+        before, edited = look.before, after is not look.before
         shown = self._list_changes(before, after)
-        undoable = before is not after and self.cluster.remote
+        counts = self._counts(look.cases)
+        outdated = [subject for subject, count in counts if count]
+        rolls_itself = isinstance(self.place, AnnotationPlace)
+        good = look.sound and self.installation.intercepts and not rolls_itself
+        undoable = edited and self.cluster.remote
         return EditReport(
             object=f"{self.place.resource.named}/{self.place.name}",
             namespace=self.place.namespace,
             origin=self.cluster.origin,
             mesh=str(self.installation),
-            result="edited" if before is not after else "unchanged",
+            result="edited" if edited else "unchanged",
             dry_run=self.options.dry_run,
             changes=shown,
-            pods=0,
-            outdated=0,
-            apply=(),
+            pods=sum(len(subject.pods) for subject, _ in counts),
+            outdated=sum(count for _, count in counts),
+            apply=hints.apply_all(outdated, self.cluster.words) if good else (),
             undo=hints.undo(shown, [*self.place.scope, *self.options.mesh, *self.cluster.words]) if undoable else "",
-            consequence="",
+            consequence=self._consequence(after) if edited else "",
             previous=before,
             resource=after,
             diff=self.options.diff,
         )
 
-    def _with_pods(self, report: EditReport, cases: Sequence[Case], *, sound: bool) -> EditReport:
-        """The report with what the edit means for the pods that run, and what to do next."""
+    def _counts(self, cases: Sequence[Case]) -> Sequence[tuple[Subject, int]]:
+        """Who is affected, and how many of its pods run other rules than the next one will."""
         compare = interception.Comparison(self.installation)
-        counts = [
+        return [
             (
                 case.subject,
                 sum(compare.outdated(pod, case.after.annotations, case.after.spec) for pod in case.subject.pods),
@@ -227,15 +275,6 @@ class Edit:
             for case in _shared(cases)
             if case.subject
         ]
-        outdated = [subject for subject, count in counts if count]
-        rolls_itself = isinstance(self.place, AnnotationPlace)
-        good = sound and self.installation.intercepts and not rolls_itself
-        return report._replace(
-            pods=sum(len(case.subject.pods) for case in cases if case.subject),
-            outdated=sum(count for _, count in counts),
-            apply=hints.apply_all(outdated, self.cluster.words) if good else (),
-            consequence=self._consequence(report.resource),
-        )
 
     def _consequence(self, obj: Object) -> str:
         """What happens now, by the kind of object."""
@@ -246,7 +285,7 @@ class Edit:
             return "rules are made with the pod: only a new pod will have it"
         if isinstance(place, AnnotationPlace) and place.user:
             return f"{place.user} uses this pod template and rolls it out"
-        if held_back := workloads.holds_back(obj):
+        if held_back := rollouts.holds_back(obj):
             return held_back
         if not self.cluster.remote:
             return "an edit of the pod template starts the workload's rollout at once"

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
-from kubectl_fsm import fields
+from kubectl_fsm import fields, rollouts
 from kubectl_fsm.cluster.interface import DAEMONSETS, DEPLOYMENTS, STATEFULSETS, Resource
 from kubectl_fsm.exclusions import value_problem
 from kubectl_fsm.meshes import (
@@ -48,18 +48,21 @@ def _undone(change: ListChange, words: Sequence[str]) -> Iterator[str]:
 
 
 def apply(workload: Workload, words: Sequence[str]) -> str:
-    """What makes a workload's pods anew: a command where kubectl or a well-known plugin has one, else what to do."""
+    """What makes a workload's pods anew: a command where `restart` knows how, else what to do."""
     kind, name = fields.text(workload.top.object, "kind"), fields.name(workload.top.object)
     if workload.bare:
         return "delete the pod and apply its first manifest; its live one keeps the old rules"
     if workload.unseen:
         return f"restart {workload.unseen.kind} {shlex.quote(workload.unseen.name)}, which is not shown"
-    if workload.top.resource in _RESTARTABLE and not workload.refusal:
-        return f"kubectl rollout restart {shlex.join([workload.label, '-n', workload.namespace, *words])}"
-    if workload.top.resource.group == "argoproj.io" and kind == "Rollout":
-        return f"kubectl argo rollouts restart {shlex.join([name, '-n', workload.namespace, *words])}"
+    if _restartable(workload):
+        return f"kubectl fsm restart {shlex.join([workload.label, '-n', workload.namespace, *words])}"
     words_by_kind = {"CronJob": "its next run has them", "Job": "create the Job anew"}
     return words_by_kind.get(kind, f"restart {kind} {shlex.quote(name)} as its controller does it")
+
+
+def _restartable(workload: Workload) -> bool:
+    known = rollouts.restart_field(workload.top.object) is not None
+    return known and not workload.refusal and not workload.unseen
 
 
 def follow(resource: Resource, title: str, words: Sequence[str]) -> str:
@@ -68,17 +71,17 @@ def follow(resource: Resource, title: str, words: Sequence[str]) -> str:
 
 
 def apply_all(subjects: Sequence[Subject], words: Sequence[str]) -> Sequence[str]:
-    """The same for many: one command for all of a namespace that kubectl restarts, then the rest one by one."""
+    """The same for many: one command for all of a namespace that can be restarted, then the rest one by one."""
     restartable: dict[str, list[str]] = {}
     rest = []
     for subject in subjects:
         workload = subject.workload
-        if workload.top.resource in _RESTARTABLE and not workload.refusal and not workload.unseen:
+        if _restartable(workload):
             restartable.setdefault(workload.namespace, []).append(workload.label)
         else:
             rest.append(f"{subject}: {apply(workload, words)}")
     commands = [
-        f"kubectl rollout restart {shlex.join([*labels, '-n', namespace, *words])}"
+        f"kubectl fsm restart {shlex.join([*labels, '-n', namespace, *words])}"
         for namespace, labels in restartable.items()
     ]
     return [*commands, *rest]

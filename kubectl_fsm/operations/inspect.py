@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from kubectl_fsm import fields, generator, interception, workloads
-from kubectl_fsm.errors import InvalidExclusion, RulesSyntaxError
-from kubectl_fsm.exclusions import Effective, Entry, Settings, effective, problems
+from kubectl_fsm.errors import RulesSyntaxError
+from kubectl_fsm.exclusions import Effective, Entry, Settings, problems
 from kubectl_fsm.fields import Object
-from kubectl_fsm.interception import Injection, Running
+from kubectl_fsm.interception import Injection, Running, Upcoming
 from kubectl_fsm.meshes import LISTS, MESHES, Injector, Installation
 from kubectl_fsm.netfilter.model import Ruleset
 from kubectl_fsm.netfilter.script import parse, write
@@ -30,14 +30,6 @@ class _Runs(NamedTuple):
     failed: str = ""
 
 
-class _Next(NamedTuple):
-    """What the next pod will run: `wanted`, or the state and the reason for there being nothing."""
-
-    wanted: Effective | None
-    state: str = "template"
-    reason: str = ""
-
-
 def pod_rules(
     subject: Subject,
     pod: Object | None,
@@ -50,7 +42,8 @@ def pod_rules(
     `words` are those of a command line that lead another command to the same cluster.
     """
     injection = interception.injection(subject.template, namespace, installation)
-    coming = _coming(subject, injection, installation)
+    source = "pod annotation" if subject.workload.bare else f"{subject.workload.label} template"
+    coming = interception.upcoming(subject.template, namespace, installation, installation.spec, source)
     ran = pod if pod is not None and fields.mapping(pod, "status") else None
     runs = _runs(ran, installation) if ran is not None else _Runs()
     state, reason = _state(ran, runs, coming, injection, installation)
@@ -86,20 +79,6 @@ def pod_rules(
     )
 
 
-def _coming(subject: Subject, injection: Injection, installation: Installation) -> _Next:
-    if injection.refused:
-        return _Next(None, "refused", injection.reason)
-    if not injection.injected:
-        return _Next(None, "not-injected", injection.reason)
-    if not installation.intercepts:
-        return _Next(None, "no-interception", f"interceptionMode {installation.mode or '(none)'}")
-    source = "pod annotation" if subject.workload.bare else f"{subject.workload.label} template"
-    try:
-        return _Next(effective(installation.injector, subject.annotations, installation.spec, pod_source=source))
-    except InvalidExclusion as error:
-        return _Next(None, "refused", f"the injector refuses the next pod: {error.message}")
-
-
 def _runs(pod: Object, installation: Installation) -> _Runs:
     failed = workloads.failure(pod, installation.mesh.init_container)
     try:
@@ -109,7 +88,7 @@ def _runs(pod: Object, installation: Installation) -> _Runs:
 
 
 def _state(
-    pod: Object | None, runs: _Runs, coming: _Next, injection: Injection, installation: Installation
+    pod: Object | None, runs: _Runs, coming: Upcoming, injection: Injection, installation: Installation
 ) -> tuple[str, str]:
     """State and the plain answer behind it."""
     if pod is None:
@@ -125,7 +104,7 @@ def _state(
     return _compared(runs.found.effective, coming, installation)
 
 
-def _compared(runs: Effective, coming: _Next, installation: Installation) -> tuple[str, str]:
+def _compared(runs: Effective, coming: Upcoming, installation: Installation) -> tuple[str, str]:
     """The state of a pod that runs rules of this mesh."""
     if not installation.config:
         return "unknown", "there is no MeshConfig in the files to compare it with"

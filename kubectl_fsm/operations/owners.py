@@ -178,12 +178,12 @@ def pods_of(cluster: Cluster, owners: Owners, workload: Workload) -> Sequence[Ob
         return [workload.top.object]
     return [
         pod
-        for pod in cluster.list(PODS, workload.namespace, _selector(workload))
+        for pod in cluster.list(PODS, workload.namespace, label_selector(workload))
         if not workloads.finished(pod) and owners.of(PODS, pod).uid == workload.uid
     ]
 
 
-def _selector(workload: Workload) -> str:
+def label_selector(workload: Workload) -> str:
     """The workload's own label selector where it is a plain one; it narrows the listing, ownership decides."""
     found = fields.mapping(workload.top.object, "spec").get("selector")
     labels = found.get("matchLabels") if isinstance(found, Mapping) else None

@@ -39,17 +39,19 @@ class Subject(NamedTuple):
         return f"{self.workload.label} in {self.workload.namespace}"
 
 
-def subjects(cluster: Cluster, owners: Owners, namespace: str, selector: str = "") -> Sequence[Subject]:
+def subjects(
+    cluster: Cluster, owners: Owners, namespace: str, selector: str = "", *, finished: bool = False
+) -> Sequence[Subject]:
     """Everything in a namespace (in all where it is empty) that makes pods, in the order of namespaces and names.
 
     With a selector only what owns pods with these labels; without one also workloads that have no pod now, because they
     are scaled to zero, their pods are refused, or they are manifests. Pods whose owner shows no template stand alone:
-    each may be recreated in its own way.
+    each may be recreated in its own way. Pods that have finished are left out unless they are asked for.
     """
     pods, _ = cluster.gather(lambda: list(cluster.list(PODS, namespace, selector)), lambda: owners.prefetch(namespace))
     found: dict[str, tuple[Workload, list[Object]]] = {}
     for pod in pods:
-        if not workloads.finished(pod):
+        if finished or not workloads.finished(pod):
             workload = owners.of(PODS, pod)
             alike = "" if workload.template is not None else fields.name(pod)
             found.setdefault(workload.uid + alike, (workload, []))[1].append(pod)

@@ -69,6 +69,29 @@ def select(cluster: Cluster, owners: Owners, selection: Selection) -> Sequence[S
     return found
 
 
+def chosen(cluster: Cluster, owners: Owners, selection: Selection) -> Sequence[Subject]:
+    """The workloads that a selection means, or whose pods it means: each once, with all its pods, finished ones too."""
+    scope = selection.scope(cluster)
+    if not selection.names and not selection.selector:
+        return subjects(cluster, owners, scope, finished=True)
+    if selection.selector:
+        everything, matching = cluster.gather(
+            lambda: subjects(cluster, owners, scope, finished=True),
+            lambda: {_key(pod) for pod in cluster.list(PODS, scope, selection.selector)},
+        )
+        return [subject for subject in everything if any(_key(pod) in matching for pod in subject.pods)]
+    found: dict[str, Subject] = {}
+    for name in selection.names:
+        workload = owners.of(*owners.add(*locate(cluster, name, selection.namespace)))
+        if workload.uid not in found:
+            found[workload.uid] = Subject(workload, pods_of(cluster, owners, workload))
+    return list(found.values())
+
+
+def _key(pod: Object) -> tuple[str, str]:
+    return fields.namespace(pod), fields.name(pod)
+
+
 def describe(workload: Workload) -> str:
     """`deploy/web in shop (12 replicas)`."""
     count = workloads.replicas(workload.top.object)

@@ -9,9 +9,12 @@ from kubectl_fsm.output.visible import visible
 from kubectl_fsm.reports import (
     ConfiguredObject,
     EditReport,
+    EditsReport,
     ExclusionsReport,
     PodRules,
     Report,
+    RestartItem,
+    RestartReport,
     RulesReport,
     VersionReport,
 )
@@ -35,19 +38,27 @@ def as_names(report: Report) -> str:
 
 
 def document(report: Report) -> Mapping[str, Any]:
-    """The report as plain data. An edit is the edited object itself, as kubectl prints it."""
+    """The report as plain data. An edit is the edited object itself, as kubectl prints it; several are a List."""
     if isinstance(report, EditReport):
         metadata = {
             key: value for key, value in fields.mapping(report.resource, "metadata").items() if key != "managedFields"
         }
         return {**report.resource, "metadata": metadata}
-    head = {"apiVersion": API_VERSION, "kind": type(report).__name__.removesuffix("Report")}
+    if isinstance(report, EditsReport):
+        edited = [document(edit) for edit in report.edits]
+        return edited[0] if len(edited) == 1 else {"apiVersion": "v1", "kind": "List", "items": edited}
+    return {"apiVersion": API_VERSION, "kind": type(report).__name__.removesuffix("Report"), **_body(report)}
+
+
+def _body(report: RulesReport | ExclusionsReport | RestartReport | VersionReport) -> Mapping[str, Any]:
     if isinstance(report, VersionReport):
         meshes = None if report.meshes is None else [mesh._asdict() for mesh in report.meshes]
-        return {**head, "client": report.client, **({} if meshes is None else {"meshes": meshes})}
+        return {"client": report.client, **({} if meshes is None else {"meshes": meshes})}
     if isinstance(report, ExclusionsReport):
-        return {**head, "items": [_configured(item) for item in report.items]}
-    return {**head, "items": [_pod_rules(item) for item in report.items]}
+        return {"items": [_configured(item) for item in report.items]}
+    if isinstance(report, RestartReport):
+        return {"items": [_restarted(item) for item in report.items]}
+    return {"items": [_pod_rules(item) for item in report.items]}
 
 
 def _pod_rules(item: PodRules) -> Mapping[str, Any]:
@@ -81,6 +92,10 @@ def _pod_rules(item: PodRules) -> Mapping[str, Any]:
     }
 
 
+def _restarted(item: RestartItem) -> Mapping[str, Any]:
+    return {**item._asdict(), "mesh": item.mesh or None, "changes": list(item.changes), "detail": item.detail or None}
+
+
 def _configured(item: ConfiguredObject) -> Mapping[str, Any]:
     return {
         "scope": item.scope,
@@ -102,6 +117,10 @@ def _configured(item: ConfiguredObject) -> Mapping[str, Any]:
 def _names(report: Report) -> Sequence[str]:
     if isinstance(report, EditReport):
         return [report.object]
+    if isinstance(report, EditsReport):
+        return [edit.object for edit in report.edits]
+    if isinstance(report, RestartReport):
+        return [item.workload for item in report.items]
     if isinstance(report, ExclusionsReport):
         return [item.object for item in report.items]
     if isinstance(report, RulesReport):

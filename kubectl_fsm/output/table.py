@@ -11,9 +11,12 @@ from kubectl_fsm.fields import Object
 from kubectl_fsm.output.visible import visible
 from kubectl_fsm.reports import (
     EditReport,
+    EditsReport,
     ExclusionsReport,
     PodRules,
     Report,
+    RestartItem,
+    RestartReport,
     RuleLine,
     RulesReport,
     SettingState,
@@ -28,6 +31,9 @@ _COLOURS = {
     "leaving": "33",
     "failed": "31",
     "edited": "32",
+    "done": "32",
+    "left": "33",
+    "interrupted": "31",
 }
 tabulate.MIN_PADDING = 0  # two blanks between columns, also where a heading is the widest cell
 _SHOWN_COMMANDS = 5
@@ -54,6 +60,11 @@ def as_table(report: Report, style: Style) -> str:
         return _exclusions(report, style)
     if isinstance(report, EditReport):
         return _edit(report, style)
+    if isinstance(report, EditsReport):
+        edits = [_edit(edit, style, rolled=True) for edit in report.edits]
+        return "".join([*edits, _restart(report.rolled, style)])
+    if isinstance(report, RestartReport):
+        return _restart(report, style)
     return _version(report)
 
 
@@ -204,7 +215,8 @@ def _exclusions(report: ExclusionsReport, style: Style) -> str:
     return "".join([_grid(head, rows) if rows else "no exclusions\n", *notes])
 
 
-def _edit(report: EditReport, style: Style) -> str:
+def _edit(report: EditReport, style: Style, *, rolled: bool = False) -> str:
+    """`rolled`: what becomes of the pods is said elsewhere."""
     dry = {"": "", "client": " (dry run)", "server": " (server dry run)"}[report.dry_run]
     where = f"{report.origin}, mesh {report.mesh}"
     lines = [
@@ -214,11 +226,14 @@ def _edit(report: EditReport, style: Style) -> str:
     if report.diff:
         lines.append(_diff(report.previous, report.resource).rstrip("\n"))
     if report.result == "edited":
-        lines += _consequences(report)
+        lines += _consequences(report, rolled=rolled)
     return "\n".join(line for line in lines if line) + "\n"
 
 
-def _consequences(report: EditReport) -> Sequence[str]:
+def _consequences(report: EditReport, *, rolled: bool) -> Sequence[str]:
+    undo = [f"Undo: {visible(report.undo)}"] if report.undo else []
+    if rolled:
+        return [] if report.dry_run else undo
     count = f"{report.outdated} of {report.pods} pod{'s' if report.pods != 1 else ''}"
     if report.dry_run:
         return [f"{count} would run outdated rules; nothing was written"]
@@ -227,7 +242,35 @@ def _consequences(report: EditReport) -> Sequence[str]:
     lines += [f"Apply: {visible(command)}" for command in report.apply[:_SHOWN_COMMANDS]]
     if len(report.apply) > _SHOWN_COMMANDS:
         lines.append(f"       and {len(report.apply) - _SHOWN_COMMANDS} more; the verb rules with -A shows them")
-    return [*lines, f"Undo: {visible(report.undo)}"] if report.undo else lines
+    return [*lines, *undo]
+
+
+def _restart(report: RestartReport, style: Style) -> str:
+    """A line for each workload, with what came of it; nothing where there is none."""
+    if not report.items:
+        return ""
+    several = len({item.namespace for item in report.items}) > 1
+    rows = [
+        [
+            *([visible(item.namespace)] if several else []),
+            visible(item.workload),
+            str(item.replicas),
+            str(item.outdated),
+            style.paint(item.result),
+            visible(_came_of(item)) or "-",
+            *([visible(item.mesh) or "-"] if style.wide else []),
+        ]
+        for item in report.items
+    ]
+    head = ["WORKLOAD", "PODS", "OUTDATED", "RESULT", "DETAIL"]
+    return _grid([*(["NAMESPACE"] if several else []), *head, *(["MESH"] if style.wide else [])], rows)
+
+
+def _came_of(item: RestartItem) -> str:
+    """`12/12 verified`, the reason, or before the restart what it will change."""
+    if item.result == "done":
+        return f"{item.verified}/{item.pods} verified"
+    return item.detail or ", ".join(item.changes)
 
 
 def _diff(before: Object, after: Object) -> str:

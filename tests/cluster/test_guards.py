@@ -434,8 +434,9 @@ def test_apply_and_undo_lead_to_the_same_cluster_and_work(control_plane, fsm, fs
     kubeconfig = str(control_plane.user("admin-too", ["system:masters"]))
     done = fsm_plugin.run("exclude-port", "6379", "--kubeconfig", kubeconfig)
     lines = dict(line.split(": ", 1) for line in done.stdout.splitlines() if line.startswith(("Apply", "Undo")))
-    assert lines["Apply"] == f"kubectl rollout restart deploy/web -n {web} --kubeconfig={kubeconfig}"
-    control_plane.kubectl(*lines["Apply"].split()[1:])
+    assert lines["Apply"] == f"kubectl fsm restart deploy/web -n {web} --kubeconfig={kubeconfig}"
+    applied = fsm_plugin.run(*lines["Apply"].split()[2:])
+    assert (applied.returncode, "1/1 verified" in applied.stdout) == (0, True), applied.stderr
     undone = fsm_plugin.run(*lines["Undo"].split()[2:])
     assert undone.returncode == 0, undone.stderr
     assert fsm.meshconfig()["spec"]["traffic"]["outboundPortExclusionList"] == []

@@ -42,7 +42,7 @@ def test_the_three_lines(control_plane, fsm, fsm_plugin):
     assert done.returncode == 0, done.stderr
     assert "outbound-port: [] → [6379]" in done.stdout
     assert "2 of 2 pods run outdated rules; every new pod gets it from now on" in done.stdout
-    assert f"Apply: kubectl rollout restart deploy/web -n {shop}" in done.stdout
+    assert f"Apply: kubectl fsm restart deploy/web -n {shop}" in done.stdout
     assert "Undo: kubectl fsm exclude-port --remove 6379" in done.stdout
     assert fsm.meshconfig()["spec"]["traffic"]["outboundPortExclusionList"] == [6379]
 

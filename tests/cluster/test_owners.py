@@ -1,5 +1,7 @@
 """Owners climbed for real: where a pod-scoped edit goes, and where it must not."""
 
+import json
+
 import pytest
 
 from tests.cluster.test_main_job import PORTS, ready_pods, rules
@@ -128,19 +130,25 @@ def test_an_argo_rollout_that_uses_a_deployments_template(control_plane, fsm, fs
     assert written(control_plane, "deploy", "web", shop) == "8081"
 
 
-def test_several_workloads_are_refused_for_now(control_plane, fsm, fsm_plugin):
+def test_several_workloads_by_every_scope(control_plane, fsm, fsm_plugin):
     shop = fsm.namespace()
-    control_plane.apply(workloads.deployment("a", shop), workloads.deployment("b", shop))
-    ready_pods(control_plane, shop, "a")
-    ready_pods(control_plane, shop, "b")
-    for scope in (("--all",), ("-l", "app in (a,b)"), ("--workload=deploy/a", "--workload=deploy/b")):
-        done = fsm_plugin.run("exclude-port", "8081", *scope, "-n", shop)
-        assert (done.returncode, done.stdout) == (1, ""), scope
-        assert f"2 workloads: deploy/a in {shop} (1 replica), deploy/b in {shop} (1 replica)" in done.stderr
-        assert "not supported yet" in done.stderr
+    control_plane.apply(
+        workloads.deployment("a", shop), workloads.deployment("b", shop), workloads.deployment("c", shop)
+    )
+    for name in ("a", "b", "c"):
+        ready_pods(control_plane, shop, name)
+    ports = set()
+    for number, scope in enumerate((("-l", "app in (a,b)"), ("--workload=deploy/a", "--workload=deploy/b"))):
+        ports.add(str(8000 + number))
+        done = fsm_plugin.run("exclude-port", str(8000 + number), *scope, "-n", shop, "--yes", "-o", "json")
+        assert done.returncode == 0, done.stderr
+        assert {item["metadata"]["name"] for item in json.loads(done.stdout)["items"]} == {"a", "b"}
+        for name in ("a", "b"):
+            assert set(written(control_plane, "deploy", name, shop).split(",")) == ports
     assert fsm_plugin.run("exclude-port", "8081", "-l", "app=a", "-n", shop).returncode == 0
-    assert written(control_plane, "deploy", "a", shop) == "8081"
-    assert written(control_plane, "deploy", "b", shop) is None
+    assert "8081" in written(control_plane, "deploy", "a", shop)
+    assert "8081" not in written(control_plane, "deploy", "b", shop)
+    assert written(control_plane, "deploy", "c", shop) is None
 
 
 def test_a_pod_whose_owner_is_gone(control_plane, fsm, fsm_plugin):

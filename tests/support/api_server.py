@@ -7,6 +7,7 @@ import json
 import select
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,7 +32,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """`body` is sent as JSON unless it is bytes; `cut` announces that many bytes more than are sent."""
+    """`body` is sent as JSON unless it is bytes; `cut` announces that many bytes more than are sent.
+
+    An iterator of bytes is sent chunk by chunk: `cut` leaves out their end, a ConnectionError resets the connection.
+    """
 
     body: Any = field(default_factory=dict)
     status: int = 200
@@ -74,6 +78,7 @@ class ApiServer:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = 10
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 split = urlsplit(self.path)
@@ -81,18 +86,34 @@ class ApiServer:
                 body = json.loads(self.rfile.read(length)) if length else None
                 query = dict(parse_qsl(split.query, keep_blank_values=True))
                 answer = respond(Request(self.command, split.path, query, self.headers, body))
-                data = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
-                headers = {"Content-Type": "application/json", "Content-Length": str(len(data) + answer.cut)}
+                if isinstance(answer.body, Iterator):
+                    self.head(answer, {"Transfer-Encoding": "chunked", "Connection": "close"})
+                    self.stream(answer.body, complete=not answer.cut)
+                else:
+                    data = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+                    self.head(answer, {"Content-Length": str(len(data) + answer.cut)})
+                    self.wfile.write(data)
+                    self.close_connection = bool(answer.cut)
+
+            do_PATCH = do_POST = do_GET  # noqa: N815 - http.server's names
+
+            def head(self, answer: Answer, framing: Mapping[str, str]) -> None:
                 self.send_response(answer.status)
-                for name, value in (headers | dict(answer.headers)).items():
+                for name, value in {"Content-Type": "application/json", **framing, **answer.headers}.items():
                     self.send_header(name, value)
                 for text in answer.warnings:
                     self.send_header("Warning", text)
                 self.end_headers()
-                self.wfile.write(data)
-                self.close_connection = bool(answer.cut)
 
-            do_PATCH = do_GET  # noqa: N815 - http.server's name
+            def stream(self, chunks: Iterator[bytes], *, complete: bool) -> None:
+                self.close_connection = True
+                try:
+                    for chunk in chunks:
+                        self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                    self.wfile.write(b"0\r\n\r\n" if complete else b"")
+                except ConnectionError:
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    socket.close(self.connection.detach())
 
             def log_message(self, *_: object) -> None:
                 pass

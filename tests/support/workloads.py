@@ -75,10 +75,12 @@ def owned(child: Object, owner: Object) -> Object:
 
 
 def custom_resource(group: str, version: str, kind: str, *short_names: str) -> Object:
-    """A namespaced CRD that takes any spec."""
+    """A namespaced CRD that takes any spec; its status is a subresource."""
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     names = {"kind": kind, "plural": f"{kind.lower()}s", "shortNames": list(short_names)}
-    return crd(group, names, {version: anything}, version)
+    made = crd(group, names, {version: anything}, version)
+    made["spec"]["versions"][0]["subresources"] = {"status": {}}
+    return made
 
 
 def crd(group: str, names: Mapping[str, Any], schemas: Mapping[str, Object], storage: str) -> Object:

@@ -127,6 +127,24 @@ def test_a_pod_scoped_edit_reaches_the_script(monkeypatch, capsys, injector, ver
 
 
 EMPTY = {"metadata": {"name": "x"}}
+EDIT = reports.EditReport(
+    *("meshconfigs/x", "ns", "context x", "fsm", "edited", "", [reports.ListChange("outbound-port", [], ["80"])]),
+    pods=1,
+    outdated=1,
+    apply=["kubectl fsm restart"],
+    undo="kubectl fsm",
+    consequence="every new pod",
+    previous=EMPTY,
+    resource=EMPTY,
+    diff=True,
+)
+RESTART = reports.RestartReport(
+    [
+        reports.RestartItem("deploy/web", "shop", "fsm 1.5.1", 2, 2, ["+80 outbound-port"], "done", "", 2, 2),
+        reports.RestartItem("pod/alone", "shop", "", 1, 1, ["+80 outbound-port"], "left", "a bare pod"),
+    ],
+    "context x",
+)
 REPORTS = [
     reports.RulesReport(
         [
@@ -136,7 +154,7 @@ REPORTS = [
                 settings=[reports.SettingState("local-proxy-mode PodIP", running=True, configured=False)],
                 rules=[reports.RuleLine("OUTBOUND", "OUTPUT", "-p tcp", "all", "direct", "because", [], decides=True)],
                 notes=["a note"],
-                apply="kubectl rollout restart",
+                apply="kubectl fsm restart",
                 replicas=2,
                 script="script\n",
                 next_script="",
@@ -148,17 +166,9 @@ REPORTS = [
         [reports.ConfiguredObject("global", "MeshConfig/x", "ns", [reports.Configured("outbound-port", "80")], {})],
         "context x",
     ),
-    reports.EditReport(
-        *("meshconfigs/x", "ns", "context x", "fsm", "edited", "", [reports.ListChange("outbound-port", [], ["80"])]),
-        pods=1,
-        outdated=1,
-        apply=["kubectl rollout restart"],
-        undo="kubectl fsm",
-        consequence="every new pod",
-        previous=EMPTY,
-        resource=EMPTY,
-        diff=True,
-    ),
+    EDIT,
+    RESTART,
+    reports.EditsReport([EDIT, EDIT], RESTART),
     reports.VersionReport("1.0.0", "context x", [reports.MeshVersion("fsm", "1.5.1", "fsm-system", "fsm-1.5")]),
 ]
 PRINTERS = {
@@ -168,7 +178,14 @@ PRINTERS = {
     "yaml": structured.as_yaml,
     "name": structured.as_names,
 }
-SHOWN = {"RulesReport": "web-1", "ExclusionsReport": "MeshConfig/x", "EditReport": "x", "VersionReport": "fsm"}
+SHOWN = {
+    "RulesReport": "web-1",
+    "ExclusionsReport": "MeshConfig/x",
+    "EditReport": "x",
+    "EditsReport": "x",
+    "RestartReport": "deploy/web",
+    "VersionReport": "fsm",
+}
 
 
 def test_no_report_and_no_format_is_forgotten():

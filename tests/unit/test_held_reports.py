@@ -59,7 +59,7 @@ def test_pods_that_say_the_same_are_shown_together():
     assert title == "pod/web-1, pod/web-2, pod/web-3 and 1 more · deploy/web · mesh fsm (fsm-system) · OUTDATED"
     assert head.split() == ["LIST", "VALUE", "STATE", "SOURCE"]
     assert entry.split() == ["outbound-port", "80", "pending", "MeshConfig"]
-    assert apply == "Apply: kubectl rollout restart deploy/web -n shop   # 4 pods"
+    assert apply == "Apply: kubectl fsm restart deploy/web -n shop   # 4 pods"
 
 
 def test_a_pod_that_is_named_is_shown_alone_and_all_are_in_order():
@@ -88,7 +88,7 @@ def test_where_each_entry_comes_from_and_what_becomes_of_it():
     shown = {line.rule: line.sources for line in item.rules}
     assert shown["-p tcp --match multiport --dports 80,443 -j RETURN"] == ["MeshConfig"]
     assert shown["-d 2.2.2.2/24 -j RETURN"] == ["MeshConfig"]
-    assert item.apply == "kubectl rollout restart deploy/web -n shop"
+    assert item.apply == "kubectl fsm restart deploy/web -n shop"
     assert item.script == render("fsm-1.5", {}, spec)
     assert item.next_script == render("fsm-1.5", {OUT: "22"}, config["spec"])
 

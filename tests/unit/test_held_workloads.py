@@ -2,7 +2,7 @@
 
 import pytest
 
-from kubectl_fsm import workloads
+from kubectl_fsm import rollouts, workloads
 
 CONTAINERS = {"spec": {"containers": [{"name": "app"}]}}
 
@@ -64,7 +64,7 @@ def test_the_controller_is_the_one_owner_that_counts():
     ],
 )
 def test_what_holds_a_rollout_back(kind, spec, why):
-    assert workloads.holds_back({"kind": kind, "spec": spec}) == why
+    assert rollouts.holds_back({"kind": kind, "spec": spec}) == why
 
 
 @pytest.mark.parametrize(

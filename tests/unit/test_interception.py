@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubectl_fsm import interception
-from kubectl_fsm.errors import InvalidExclusion, RulesSyntaxError
+from kubectl_fsm.errors import RulesSyntaxError
 from kubectl_fsm.exclusions import Entry, effective, network
 from kubectl_fsm.generator import render, script
 from kubectl_fsm.interception import Comparison, injection, read_script
@@ -231,10 +231,28 @@ def test_comparison():
     assert compare.outdated(same, {}, podip)
 
 
-def test_next_rules():
-    assert interception.next_rules(install("NodeLevel"), {}, {}) is None
-    wanted = interception.next_rules(install(), {"flomesh.io/outbound-port-exclusion-list": "80"}, {})
-    assert wanted is not None
-    assert wanted.entries == (Entry(OUTBOUND_PORTS, "80", ("pod annotation",)),)
-    with pytest.raises(InvalidExclusion):
-        interception.next_rules(install(), {"flomesh.io/outbound-port-exclusion-list": "80-90"}, {})
+def test_what_the_next_pod_will_run():
+    template = {"metadata": {"annotations": {"flomesh.io/outbound-port-exclusion-list": "80"}}}
+    found = interception.upcoming(template, None, install("NodeLevel"), {})
+    assert (found.wanted, found.state, found.reason) == (None, "no-interception", "interceptionMode NodeLevel")
+    found = interception.upcoming(template, None, install(), {})
+    assert found.wanted is not None
+    assert found.wanted.entries == (Entry(OUTBOUND_PORTS, "80", ("pod annotation",)),)
+    bad = {"metadata": {"annotations": {"flomesh.io/outbound-port-exclusion-list": "80-90"}}}
+    assert interception.upcoming(bad, None, install(), {}).state == "refused"
+    assert interception.upcoming({"spec": {"hostNetwork": True}}, None, install(), {}).state == "not-injected"
+
+
+def test_the_difference_of_two_pods_rules():
+    spec = {"traffic": {"outboundPortExclusionList": [80, 443], "networkInterfaceExclusionList": ["net1"]}}
+    runs = effective(FSM_1_5, {}, spec)
+    later = {"traffic": {"outboundPortExclusionList": [443, 81], "outboundIPRangeExclusionList": ["10.0.0.0/8"]}}
+    wanted = effective(FSM_1_5, {}, later | {"sidecar": {"localProxyMode": "PodIP"}})
+    assert interception.difference(runs, wanted) == [
+        "+81 outbound-port",
+        "-80 outbound-port",
+        "+10.0.0.0/8 outbound-ip",
+        "-net1 interface",
+        "+local-proxy-mode PodIP",
+    ]
+    assert interception.difference(wanted, wanted) == []

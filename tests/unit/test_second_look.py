@@ -66,7 +66,10 @@ ROLLOUT = Resource("argoproj.io", "v1alpha1", "Rollout", "rollouts", True, ("ro"
 
 
 def workload(resource, name="db"):
-    located = Located(resource, {"kind": resource.kind, "metadata": {"name": name, "namespace": "shop"}})
+    located = Located(
+        resource,
+        {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name, "namespace": "shop"}},
+    )
     return Workload(located, located)
 
 
@@ -76,7 +79,7 @@ def test_a_kind_of_another_group_is_not_called_as_the_built_in_one_is():
     assert hints.apply(workload(KRUISE), []) == "restart StatefulSet db as its controller does it"
     assert hints.follow(KRUISE, "x", []) == ""
     assert hints.apply(workload(DEPLOYMENTS), ["--context=a b"]) == (
-        "kubectl rollout restart deploy/db -n shop '--context=a b'"
+        "kubectl fsm restart deploy/db -n shop '--context=a b'"
     )
 
 
@@ -103,7 +106,7 @@ def test_no_name_in_a_hint_is_a_command(name):
         assert (
             name not in hint.replace(f"'{name}'", "").replace(f"'deployments.apps/{name}'", "").partition("check:")[2]
         )
-    assert hints.apply(workload(DEPLOYMENTS, name), []) == f"kubectl rollout restart 'deploy/{name}' -n shop"
+    assert hints.apply(workload(DEPLOYMENTS, name), []) == f"kubectl fsm restart 'deploy/{name}' -n shop"
 
 
 def test_a_line_break_in_a_list_is_no_line_of_a_question():

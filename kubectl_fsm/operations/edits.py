@@ -1,0 +1,116 @@
+"""Edits that roll workloads: of pod templates, one after the other, and of a mesh whose pods are then restarted."""
+
+from collections.abc import Generator, Sequence
+from typing import NamedTuple
+
+from kubectl_fsm.cluster.interface import Cluster
+from kubectl_fsm.fields import Object
+from kubectl_fsm.operations import meshes, queue, restart, survey
+from kubectl_fsm.operations.edit import Edit
+from kubectl_fsm.operations.owners import Owners
+from kubectl_fsm.operations.queue import Options, Step
+from kubectl_fsm.operations.rollout import Judge, Outcome, Target
+from kubectl_fsm.reports import EditReport, EditsReport, Event, RestartReport
+
+
+class TemplateEdit(NamedTuple):
+    """An edit of the pod template that a workload's pods are made from."""
+
+    target: Target
+    edit: Edit
+
+
+def mesh_wide(cluster: Cluster, edit: Edit, options: Options) -> Generator[Event, bool, EditsReport]:
+    """Edit a mesh's lists, then restart what runs outdated rules. Raises as `Edit.run`, before anything is written."""
+    if options.dry_run:
+        report = yield from edit.run()
+        steps = _outdated(cluster, edit, report)
+    else:
+        preview = yield from edit.preview()
+        steps = _outdated(cluster, edit, preview.report)
+        yield from queue.agree(cluster, [step for step in steps if not step.left], preview.questions, yes=options.yes)
+        report = yield from edit.run()
+    work = restart.work(cluster, steps, options.timeout)
+    rolled = yield from queue.run(cluster, Owners(cluster), work, options._replace(yes=True))
+    return EditsReport([report], rolled)
+
+
+def _outdated(cluster: Cluster, edit: Edit, report: EditReport) -> Sequence[Step]:
+    """What is outdated once the MeshConfig is as in the report."""
+    installation = edit.installation._replace(config=report.resource)
+    affected = survey.of_mesh(cluster, installation)
+    return [step for step in restart.plan([installation], affected, meshes.namespaces(cluster, "")) if step.outdated]
+
+
+def one_by_one(
+    cluster: Cluster, edits: Sequence[TemplateEdit], left: Sequence[Step], options: Options, *, restarts: bool
+) -> Generator[Event, bool, EditsReport]:
+    """Edit pod templates; each rollout is waited for and verified before the next edit.
+
+    `left` are workloads that cannot be edited. With `restarts` a workload whose template needs no edit is restarted
+    where its pods run outdated rules. Raises what any of the edits would raise before the first is written.
+    """
+    changes = [_Change(found) for found in edits]
+    for change in changes:
+        yield from change.preview() if cluster.remote and not options.dry_run else change.write({})
+    if not cluster.remote:
+        return EditsReport([change.report for change in changes], RestartReport((), cluster.origin))
+    idle = [change.idle(restarts=restarts) for change in changes if not change.edits]
+    work = [
+        *((change.step(), change) for change in changes if change.edits),
+        *restart.work(cluster, [*idle, *left], options.timeout),
+    ]
+    if not options.dry_run:
+        questions = dict.fromkeys(text for change in changes for text in change.questions)
+        yield from queue.agree(cluster, [step for step, change in work if change], list(questions), yes=options.yes)
+    rolled = yield from queue.run(cluster, Owners(cluster), work, options._replace(yes=True))
+    return EditsReport([change.report for change in changes if change.known], rolled)
+
+
+class _Change:
+    """An edit as what makes a workload roll; `known` says whether its `report` is about what was written."""
+
+    report: EditReport
+    questions: Sequence[str] = ()
+
+    def __init__(self, found: TemplateEdit) -> None:
+        self.target, self._edit = found
+        workload = self.target.subject.workload
+        self.waits = workload.holder == workload.top
+        self.known = False
+
+    @property
+    def edits(self) -> bool:
+        """Whether there is anything to write."""
+        return self.report.result == "edited"
+
+    def preview(self) -> Generator[Event, bool, None]:
+        self.report, self.questions, _ = yield from self._edit.preview()
+        self.known = not self.edits
+
+    def step(self, left: Outcome | None = None) -> Step:
+        changes = [f"{change.list} {change}" for change in self.report.changes]
+        return Step(self.target.subject, self.target, (), changes, left)
+
+    def idle(self, *, restarts: bool) -> Step:
+        """What becomes of a workload whose template needs no edit."""
+        if not restarts:
+            return self.step(Outcome("unchanged"))
+        subject, installation, namespace = self.target
+        namespaces = {subject.workload.namespace: namespace} if namespace else {}
+        return restart.plan([installation], [subject], namespaces)[0]
+
+    def prepare(self, current: Object, pods: Sequence[Object], judge: Judge) -> Generator[Event, bool, None]:  # noqa: ARG002 - the edit looks for itself
+        yield from ()
+
+    def write(self, current: Object) -> Generator[Event, bool, Object | None]:  # noqa: ARG002 - the edit reads it anew
+        self.report = yield from self._edit.run()
+        self.known = True
+        return self.report.resource if self.edits else None
+
+    @property
+    def begun(self) -> Outcome:
+        return Outcome("edited", self.report.consequence)
+
+    def take_back(self) -> str:
+        return f"the edit stays; to take it back: {self.report.undo}"

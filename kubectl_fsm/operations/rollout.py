@@ -1,0 +1,265 @@
+"""One rollout: begin it, watch it, and verify the new pods' rules."""
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from typing import NamedTuple, Protocol
+
+from kubectl_fsm import fields, rollouts, workloads
+from kubectl_fsm.cluster.interface import EVENTS, PODS, Cluster, View
+from kubectl_fsm.errors import FsmError, RolloutFailed
+from kubectl_fsm.fields import Object
+from kubectl_fsm.interception import Comparison, difference, upcoming
+from kubectl_fsm.meshes import Installation
+from kubectl_fsm.operations import meshes
+from kubectl_fsm.operations.owners import Owners, label_selector
+from kubectl_fsm.operations.survey import Subject
+from kubectl_fsm.reports import Event, Note
+from kubectl_fsm.rollouts import Progress
+
+_SPEAK = 2.0
+"""Seconds between two lines about the same rollout."""
+_SETTLE = 10.0
+"""Seconds for which old pods may still be seen after the controller says done: two watches do not move in step."""
+
+
+class Target(NamedTuple):
+    """A workload to roll, with the mesh and the Namespace object that decide about its pods' rules."""
+
+    subject: Subject
+    installation: Installation
+    namespace: Object | None
+
+    @property
+    def top(self) -> Object:
+        """The object whose controller makes the pods."""
+        return self.subject.workload.top.object
+
+    def __str__(self) -> str:
+        return str(self.subject)
+
+
+class Change(Protocol):
+    """What makes a workload roll: a restart, or an edit of its pod template."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether the rollout is waited for."""
+
+    @property
+    def begun(self) -> "Outcome":
+        """What to say after `write` where nothing is waited for: no rollout comes of it, or nobody wants to."""
+
+    def prepare(
+        self, current: Object, pods: Sequence[Object], judge: "Judge"
+    ) -> Generator[Event, bool, "Outcome | None"]:
+        """Look once more before anything is written; the outcome where there is no going on. Raises `FsmError`."""
+
+    def write(self, current: Object) -> Generator[Event, bool, Object | None]:
+        """Begin: the object that was written, None where there was nothing to write. Raises `FsmError`."""
+
+    def take_back(self) -> str:
+        """Undo what was written, after new pods turned out wrong; what was done about it, or what to do."""
+
+
+class Outcome(NamedTuple):
+    """How it went with one workload.
+
+    `result` is as in `reports.RestartItem`, `detail` the reason; `verified` of `pods` new pods run the right rules.
+    """
+
+    result: str
+    detail: str = ""
+    verified: int = 0
+    pods: int = 0
+
+
+class Judge:
+    """Tells a workload's right pods from wrong ones, by the MeshConfig as it was when the rollout began and as it is now."""
+
+    def __init__(self, cluster: Cluster, target: Target) -> None:
+        self._cluster = cluster
+        self._target = target
+        self._compare = Comparison(target.installation)
+        self._specs = [target.installation.spec]
+
+    def renew(self) -> None:
+        """Go by the MeshConfig as it is now."""
+        self._specs = [meshes.spec(self._cluster, self._target.installation)]
+
+    def wrong(self, pod: Object, template: Object) -> str:
+        """What is wrong with a pod's rules; empty where they are those that its template and the MeshConfig ask for.
+
+        Before a pod is called wrong, the MeshConfig is read again: somebody may have changed it meanwhile.
+        """
+        found = [self._difference(pod, template, spec) for spec in self._specs]
+        if all(found):
+            self._specs[1:] = [meshes.spec(self._cluster, self._target.installation)]
+            found = [self._difference(pod, template, spec) for spec in self._specs]
+        return found[-1] if all(found) else ""
+
+    def _difference(self, pod: Object, template: Object, spec: Object) -> str:
+        coming = upcoming(template, self._target.namespace, self._target.installation, spec)
+        name = self._target.installation.mesh.init_container
+        if coming.wanted is None:
+            there = workloads.init_container(pod, name) is not None
+            return f"it has rules, and should have none: {coming.reason}" if there else ""
+        runs = self._compare.runs(pod)
+        if runs is None:
+            return f"it has no init container {name} whose rules could be read"
+        missing = difference(runs, coming.wanted)
+        return f"its rules still lack: {', '.join(missing)}" if missing else ""
+
+
+def roll(
+    cluster: Cluster, owners: Owners, target: Target, change: Change, timeout: float
+) -> Generator[Event, bool, Outcome]:
+    """Roll one workload, wait, and verify; whatever goes wrong, Ctrl-C as well, is an outcome.
+
+    `timeout`: the seconds it may take, 0 for no limit.
+    """
+    rollout = _Rollout(cluster, owners, target, change, timeout)
+    try:
+        return (yield from rollout.run())
+    except KeyboardInterrupt:
+        yield Note("\ninterrupted")
+        return Outcome("interrupted", rollout.stage)
+    except FsmError as error:
+        return Outcome("failed", error.message)
+
+
+class _Rollout:
+    """One workload's rollout, from the last look before it begins to the verdict on its new pods."""
+
+    def __init__(self, cluster: Cluster, owners: Owners, target: Target, change: Change, timeout: float) -> None:
+        self._cluster = cluster
+        self._owners = owners
+        self._target = target
+        self._workload = target.subject.workload
+        self._change = change
+        self._timeout = timeout
+        self._judge = Judge(cluster, target)
+        self.stage = "nothing was written"
+        self._right: set[str] = set()
+
+    def run(self) -> Generator[Event, bool, Outcome]:
+        """Raises `FsmError`, and what interrupts it; `stage` says where it stood."""
+        if self._change.waits and rollouts.restart_field(self._target.top):
+            return (yield from self._watched())
+        return (yield from self._begin())
+
+    def _begin(self) -> Generator[Event, bool, Outcome]:
+        """Begin, and leave it at that."""
+        subject = self._target.subject
+        if outcome := (yield from self._change.prepare(self._target.top, subject.pods, self._judge)):
+            return outcome
+        self.stage = "the write was under way; it may have begun"
+        written = yield from self._change.write(self._target.top)
+        return self._change.begun if written else Outcome("unchanged")
+
+    def _watched(self) -> Generator[Event, bool, Outcome]:
+        top, namespace = self._workload.top, self._workload.namespace
+        views = (
+            View(top.resource, namespace, name=fields.name(top.object)),
+            View(PODS, namespace, label_selector(self._workload)),
+        )
+        with closing(self._cluster.observe(*views)) as states:
+            current, pods = self._seen(*next(states))
+            if outcome := (yield from self._change.prepare(current, pods, self._judge)):
+                return outcome
+            self.stage = "the write was under way; its rollout may have begun"
+            written = yield from self._change.write(current)
+            if written is None:
+                return Outcome("unchanged")
+            if rollouts.holds_back(written):
+                return self._change.begun
+            return (yield from self._follow(states, {_uid(pod) for pod in pods}, written))
+
+    def _seen(self, objects: Sequence[Object], pods: Sequence[Object]) -> tuple[Object, Sequence[Object]]:
+        """The workload and its pods that live. Raises `RolloutFailed` where the workload is gone."""
+        uid = _uid(self._workload.top.object)
+        found = next((obj for obj in objects if _uid(obj) == uid), None)
+        if found is None:
+            raise RolloutFailed(f"{self._target} has been deleted")
+        own = self._workload.uid
+        mine = [pod for pod in pods if workloads.lives(pod) and self._owners.of(PODS, pod).uid == own]
+        return found, mine
+
+    def _follow(
+        self, states: Iterator[Sequence[Sequence[Object]]], old: set[str], written: Object
+    ) -> Generator[Event, bool, Outcome]:
+        """Watch until all pods are new and right. Raises `RolloutFailed`."""
+        begun = time.monotonic()
+        told, said, done_since = begun, Progress(), 0.0
+        generation = fields.mapping(written, "metadata").get("generation")
+        for objects, pods in states:
+            current, live = self._seen(objects, pods)
+            reached = _reached(current, generation)
+            new = [pod for pod in live if _uid(pod) not in old]
+            self._check(new, current if reached else written)
+            now = rollouts.progress(current) if reached else Progress(wanted=said.wanted)
+            self.stage = f"its rollout has begun: {_told(now)}"
+            right = sum(_uid(pod) in self._right for pod in live)
+            if now.done and right == len(live) >= now.wanted:
+                return Outcome("done", verified=right, pods=len(live))
+            done_since = (done_since or time.monotonic()) if now.done else 0.0
+            if done_since and time.monotonic() - done_since > _SETTLE:
+                raise RolloutFailed(f"{len(live) - right} of {len(live)} pods were not replaced")
+            if now.failed:
+                raise RolloutFailed(f"{now.failed}{self._because(current, new)}")
+            if self._timeout and time.monotonic() - begun > self._timeout:
+                because = self._because(current, new)
+                raise RolloutFailed(f"not done within {self._timeout:g} s: {_told(now)}{because}")
+            if now != said and time.monotonic() - told > _SPEAK:
+                yield Note(f"{self._target}: {_told(now)}")
+                told, said = time.monotonic(), now
+        raise RolloutFailed("the watch ended")
+
+    def _check(self, new: Sequence[Object], current: Object) -> None:
+        """Raise `RolloutFailed` where a new pod runs wrong rules, or its rules cannot be loaded."""
+        template = workloads.template(current) or self._target.subject.template
+        mesh, injector = self._target.installation.mesh, self._target.installation.injector
+        keys = [injector.annotation(found) for found in injector.pod_lists]
+        asked = [fields.annotations(template).get(key) for key in keys]
+        for pod in new:
+            if workloads.crash_loops(pod, mesh.init_container):
+                raise RolloutFailed(f"pod {fields.name(pod)}: {workloads.complaint(pod)}")
+            if _uid(pod) in self._right or [fields.annotations(pod).get(key) for key in keys] != asked:
+                continue  # known already, or made from the template before
+            if wrong := self._judge.wrong(pod, template):
+                taken_back = self._change.take_back()
+                raise RolloutFailed(f"pod {fields.name(pod)}: {wrong}; {taken_back}")
+            self._right.add(_uid(pod))
+
+    def _because(self, current: Object, new: Sequence[Object]) -> str:
+        """`; pod web-1: container app: ImagePullBackOff`: the reason as the pods have it, or why there are none."""
+        told = ((fields.name(pod), workloads.complaint(pod)) for pod in new)
+        named = next((f"pod {name}: {said}" for name, said in told if said), "")
+        said = named or rollouts.creation_failure(current) or self._refusal()
+        return f"; {said}" if said else ""
+
+    def _refusal(self) -> str:
+        """Why the controller could make no pod, as its latest event says."""
+        try:
+            events = list(self._cluster.list(EVENTS, self._workload.namespace))
+        except FsmError:
+            return ""
+        uid = _uid(self._workload.top.object)
+        own = [event for event in events if fields.mapping(event, "involvedObject").get("uid") == uid]
+        failed = [event for event in own if event.get("reason") == "FailedCreate"]
+        latest = max(failed, key=lambda event: str(event.get("lastTimestamp")), default={})
+        return str(latest.get("message", ""))
+
+
+def _uid(obj: Object) -> str:
+    return fields.text(obj, "metadata", "uid")
+
+
+def _reached(current: Object, generation: object) -> bool:
+    """Whether what is seen is at least as new as what was written."""
+    seen = fields.mapping(current, "metadata").get("generation")
+    return not (isinstance(seen, int) and isinstance(generation, int)) or seen >= generation
+
+
+def _told(progress: Progress) -> str:
+    return f"{progress.updated} of {progress.wanted} pods new, {progress.available} available"

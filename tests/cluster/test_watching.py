@@ -1,0 +1,308 @@
+"""Keeping objects in view, and trying to create them, against a real API server."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from kubectl_fsm.cluster import kube, watching
+from kubectl_fsm.cluster.interface import PODS, SERVICES, Resource, View
+from kubectl_fsm.cluster.kubeconfig import ConnectionOptions
+from kubectl_fsm.errors import ApiError, Conflict, Forbidden, NotFound
+from tests.support.control_plane import MERGE_PATCH, ControlPlane
+
+CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps", True, ("cm",))
+WIDGETS = Resource("watching.example.com", "v1", "Widget", "widgets")
+SECONDS = 10
+
+
+@pytest.fixture
+def cluster(control_plane):
+    return connect(control_plane.kubeconfig)
+
+
+def connect(path, **options):
+    return kube.connect(ConnectionOptions(kubeconfig=str(path), **options))
+
+
+class Maps:
+    """The ConfigMaps of a namespace, changed by somebody else."""
+
+    def __init__(self, control_plane, namespace):
+        self._api = control_plane.api
+        self._path = f"/api/v1/namespaces/{namespace}/configmaps"
+
+    def add(self, name, **labels):
+        return self._api("POST", self._path, {"metadata": {"name": name, "labels": labels}})
+
+    def change(self, name, data="", **labels):
+        change = {"metadata": {"labels": labels}, "data": {"text": data}}
+        return self._api("PATCH", f"{self._path}/{name}", change, MERGE_PATCH)
+
+    def delete(self, name):
+        self._api("DELETE", f"{self._path}/{name}")
+
+
+@pytest.fixture
+def maps(control_plane, namespace):
+    return Maps(control_plane, namespace)
+
+
+def until(states, **wanted):
+    """Read on until the only view has objects of these names and texts; return them by name."""
+    end = time.monotonic() + SECONDS
+    for (objects,) in states:
+        found = {obj["metadata"]["name"]: obj for obj in objects}
+        if {name: obj.get("data", {}).get("text", "") for name, obj in found.items()} == wanted:
+            return found
+        assert time.monotonic() < end, found
+    raise AssertionError("the generator ended")
+
+
+def test_objects_come_change_and_go(cluster, namespace, maps):
+    maps.add("a", mine="yes")
+    with closing(cluster.observe(View(CONFIG_MAPS, namespace, "mine=yes"))) as states:
+        (found,) = until(states, a="").values()
+        assert (found["apiVersion"], found["kind"]) == ("v1", "ConfigMap")
+        maps.add("other")
+        maps.add("b", mine="yes")
+        assert {obj["kind"] for obj in until(states, a="", b="").values()} == {"ConfigMap"}
+        maps.change("a", "new")
+        until(states, a="new", b="")
+        maps.delete("b")
+        until(states, a="new")
+
+
+def test_a_change_of_labels_moves_an_object_into_the_view_and_out_of_it(cluster, namespace, maps):
+    maps.add("a")
+    with closing(cluster.observe(View(CONFIG_MAPS, namespace, "mine in (yes,y)"))) as states:
+        until(states)
+        maps.change("a", mine="y")
+        until(states, a="")
+        maps.change("a", mine="no")
+        until(states)
+
+
+def test_one_object_by_its_name(cluster, namespace, maps):
+    maps.add("other")
+    with closing(cluster.observe(View(CONFIG_MAPS, namespace, name="a"))) as states:
+        until(states)
+        maps.add("a")
+        before = until(states, a="")
+        maps.change("other", "new")
+        maps.change("a", "new")
+        until(states, a="new")
+        maps.delete("a")
+        until(states)
+        maps.add("a")
+        assert until(states, a="")["a"]["metadata"]["uid"] != before["a"]["metadata"]["uid"]
+
+
+def test_several_views(cluster, namespace, maps):
+    views = View(CONFIG_MAPS, namespace, name="a"), View(PODS, namespace), View(CONFIG_MAPS, namespace, "mine=yes")
+    with closing(cluster.observe(*views)) as states:
+        assert next(states) == [[], [], []]
+        maps.add("a", mine="yes")
+        end = time.monotonic() + SECONDS
+        while [len(objects) for objects in next(states)] != [1, 0, 1]:
+            assert time.monotonic() < end
+
+
+def test_a_list_in_pages(cluster, namespace, maps, monkeypatch):
+    monkeypatch.setattr(watching, "PAGE", 2)
+    names = {f"m{number}": "" for number in range(5)}
+    for name in names:
+        maps.add(name, mine="yes")
+    with closing(cluster.observe(View(CONFIG_MAPS, namespace, "mine=yes"))) as states:
+        until(states, **names)
+        maps.delete("m3")
+        del names["m3"]
+        until(states, **names)
+
+
+def test_a_watch_goes_on_where_the_server_ended_it(control_plane, namespace, maps, monkeypatch):
+    monkeypatch.setattr(watching, "WATCH_SECONDS", 1)
+    monkeypatch.setattr(watching, "SHORT_SECONDS", 0.5)
+    said = []
+    with closing(connect(control_plane.kubeconfig, log=said.append).observe(View(CONFIG_MAPS, namespace))) as states:
+        next(states)
+        maps.add("early")
+        while sum("watch=1" in line for line in said) < 3:
+            next(states)
+        maps.add("late")
+        end = time.monotonic() + SECONDS
+        while "late" not in [obj["metadata"]["name"] for obj in next(states)[0]]:
+            assert time.monotonic() < end
+    assert sum("limit=" in line for line in said) == 1
+
+
+def test_a_version_that_the_server_has_forgotten(control_plane, namespace, widgets, monkeypatch):
+    """A watch from a version before the kind's own beginnings is answered 410; what went meanwhile is gone."""
+    path = f"/apis/{WIDGETS.api_version}/namespaces/{namespace}/widgets"
+    control_plane.api("POST", path, {**widgets, "metadata": {"name": "a"}})
+    said, listed = [], watching.Source.listed
+
+    def late(source):
+        found, version = listed(source)
+        if len(said) > 1:
+            return found, version
+        control_plane.api("DELETE", f"{path}/a")
+        return found, "1"
+
+    monkeypatch.setattr(watching.Source, "listed", late)
+    with closing(connect(control_plane.kubeconfig, log=said.append).observe(View(WIDGETS, namespace))) as states:
+        until(states, a="")
+        until(states)
+    assert ["limit=" in line for line in said[:3]] == [True, False, True]
+
+
+@pytest.fixture
+def widgets(control_plane):
+    """A custom resource's kind, as its objects name it."""
+    names = {"kind": WIDGETS.kind, "plural": WIDGETS.plural, "singular": "widget"}
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    version = {"name": WIDGETS.version, "served": True, "storage": True, "schema": schema}
+    name = WIDGETS.qualified
+    control_plane.apply(
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": name},
+            "spec": {"group": WIDGETS.group, "scope": "Namespaced", "names": names, "versions": [version]},
+        }
+    )
+    control_plane.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=30s")
+    yield {"apiVersion": WIDGETS.api_version, "kind": WIDGETS.kind}
+    control_plane.delete(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
+
+
+def test_the_server_is_killed_and_comes_back(control_plane):
+    own = ControlPlane()
+    try:
+        own._start_storage()
+        own._start_api_server()
+        own.wait(lambda: own._ready() and own.exists("/api/v1/namespaces/default"), "the API server is ready")
+        maps = Maps(own, "default")
+        maps.add("a", mine="yes")
+        with closing(connect(own.kubeconfig).observe(View(CONFIG_MAPS, "default", "mine=yes"))) as states:
+            until(states, a="")
+            server = own._processes.pop("kube-apiserver")
+            server.kill()
+            server.wait()
+            for _ in range(2):
+                until(states, a="")
+            own._start_api_server()
+            own.wait(own._ready, "the API server is ready again")
+            maps.delete("a")
+            maps.add("b", mine="yes")
+            until(states, b="")
+    finally:
+        own.stop()
+
+
+def test_nothing_piles_up(cluster, namespace, maps):
+    def held():
+        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+
+    def rounds(number):
+        for _ in range(number):
+            with closing(cluster.observe(View(CONFIG_MAPS, namespace), View(PODS, namespace))) as states:
+                next(states)
+
+    rounds(2)
+    before = held()
+    started = time.monotonic()
+    rounds(50)
+    assert time.monotonic() - started < 20
+    assert [now <= then for now, then in zip(held(), before, strict=True)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("verbs", "missing"), [(["get"], "list"), (["list"], "watch")], ids=["list is missing", "watch is missing"]
+)
+def test_the_missing_right(control_plane, namespace, verbs, missing):
+    path = control_plane.user(f"viewer-{missing}")
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": verbs}]
+    control_plane.apply(*granted(namespace, f"viewer-{missing}", rules))
+    with closing(connect(path).observe(View(CONFIG_MAPS, namespace))) as states, pytest.raises(Forbidden) as error:
+        list(states)
+    assert f'cannot {missing} resource "configmaps"' in error.value.message
+    assert f"kubectl auth can-i {missing} configmaps -n {namespace}" in error.value.hint
+
+
+def test_rights_to_one_object_are_enough(control_plane, namespace, maps):
+    maps.add("a")
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["a"], "verbs": ["list", "watch"]}]
+    path = control_plane.user("viewer-one")
+    control_plane.apply(*granted(namespace, "viewer-one", rules))
+    with closing(connect(path).observe(View(CONFIG_MAPS, namespace, name="a"))) as states:
+        until(states, a="")
+        maps.change("a", "new")
+        until(states, a="new")
+
+
+def granted(namespace, user, rules):
+    api, metadata = "rbac.authorization.k8s.io", {"name": user, "namespace": namespace}
+    subject = {"apiGroup": api, "kind": "User", "name": user}
+    reference = {"apiGroup": api, "kind": "Role", "name": user}
+    return (
+        {"apiVersion": f"{api}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": reference,
+            "subjects": [subject],
+        },
+    )
+
+
+def test_a_kind_that_is_not_served(cluster, namespace):
+    gadgets = Resource("nothing.example.com", "v1", "Gadget", "gadgets")
+    with closing(cluster.observe(View(gadgets, namespace))) as states, pytest.raises(NotFound):
+        next(states)
+
+
+def test_a_selector_that_is_none(cluster, namespace):
+    with closing(cluster.observe(View(PODS, namespace, "a in"))) as states, pytest.raises(ApiError) as error:
+        next(states)
+    assert error.value.status == 400
+
+
+class TestTryCreate:
+    SERVICE = {"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}  # noqa: RUF012
+    POD = {"metadata": {"generateName": "web-"}, "spec": {"containers": [{"name": "web", "image": "web"}]}}  # noqa: RUF012
+
+    def test_what_would_be_stored(self, cluster, namespace):
+        tried = cluster.try_create(SERVICES, namespace, {**self.SERVICE, "apiVersion": "v1", "kind": "Service"})
+        assert tried["spec"]["ports"] == [{"port": 80, "protocol": "TCP", "targetPort": 80}]
+        assert tried["metadata"]["namespace"] == namespace
+        assert list(cluster.list(SERVICES, namespace)) == []
+
+    def test_admission_runs(self, cluster, namespace):
+        tried = cluster.try_create(PODS, namespace, self.POD)
+        assert tried["metadata"]["name"].startswith("web-")
+        assert tried["spec"]["serviceAccountName"] == "default"
+        assert [volume["name"][:15] for volume in tried["spec"]["volumes"]] == ["kube-api-access"]
+        assert [entry["manager"] for entry in tried["metadata"]["managedFields"]] == ["fsm-plugin"]
+        assert list(cluster.list(PODS, namespace)) == []
+
+    def test_what_would_be_refused(self, cluster, control_plane, namespace):
+        control_plane.api("POST", f"/api/v1/namespaces/{namespace}/services", self.SERVICE)
+        with pytest.raises(Conflict):
+            cluster.try_create(SERVICES, namespace, self.SERVICE)
+        with pytest.raises(ApiError) as error:
+            cluster.try_create(PODS, namespace, {"metadata": {"name": "web"}, "spec": {}})
+        assert (error.value.status, error.value.reason) == (422, "Invalid")
+        with pytest.raises(NotFound):
+            cluster.try_create(SERVICES, f"{namespace}-not", self.SERVICE)
+
+    def test_the_missing_right(self, control_plane, namespace):
+        with pytest.raises(Forbidden) as error:
+            connect(control_plane.user("nobody")).try_create(PODS, namespace, self.POD)
+        assert 'cannot create resource "pods"' in error.value.message
+        assert f"kubectl auth can-i create pods -n {namespace}" in error.value.hint
