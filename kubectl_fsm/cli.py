@@ -237,7 +237,9 @@ def _edited_text(cluster: Cluster, objects: Sequence[Object]) -> str:
     from kubectl_fsm.cluster.manifests import Manifests  # noqa: PLC0415 - loaded already
 
     texts = dict.fromkeys(cluster.text_of(obj) for obj in objects) if isinstance(cluster, Manifests) else ()
-    return "---\n".join(text if text.endswith("\n") or len(texts) == 1 else f"{text}\n" for text in texts)
+    first, *others = texts or ("",)
+    joined = [text if text.startswith("---") else f"---\n{text}" for text in others]
+    return "".join([first if first.endswith("\n") or not others else f"{first}\n", *joined])
 
 
 def _colour(arguments: Arguments, streams: Streams) -> bool:

@@ -6,8 +6,8 @@ from kubectl_fsm.errors import UsageError
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST = 24 * 60 * 60
-_DURATION = r"(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))+"
-_PART = r"([\d.]+)([^\d.]+)"
+_DURATION = r"(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|ms|s|m|h))+"
+_PART = r"([0-9.]+)([^0-9.]+)"
 
 
 def seconds(option: str, text: str) -> float:
@@ -15,8 +15,10 @@ def seconds(option: str, text: str) -> float:
 
     Raises `UsageError`, which names the option.
     """
-    parts = re.findall(_PART, text) if re.fullmatch(_DURATION, text) else [(text, "s")] if text.isdecimal() else []
-    found = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if not parts or found > _LONGEST:
+    written = f"{text}s" if re.fullmatch("[0-9]+", text) else text
+    if not re.fullmatch(_DURATION, written):
         raise UsageError(f"{option}={text}: not a duration", "write 30 or 30s, 2m, 1h; 0 for no limit")
+    found = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, written))
+    if found > _LONGEST:
+        raise UsageError(f"{option}={text}: more than a day", "0 is for no limit")
     return found

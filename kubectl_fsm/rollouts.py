@@ -47,7 +47,7 @@ def holds_back(obj: Object) -> str:
     if kind == "ReplicaSet":
         return "a ReplicaSet replaces no pods: those it makes from now on have it"
     if spec.get("paused") is True:
-        return "its rollout is paused: it starts when that ends"
+        return "its rollout is paused: no pod is replaced until it is resumed"
     update = fields.mapping(spec, "updateStrategy")
     if "OnDelete" in (update.get("type"), fields.mapping(spec, "strategy").get("type")):
         return "its pods have it when they are deleted (OnDelete)"
@@ -69,13 +69,15 @@ def progress(obj: Object) -> Progress:
     """How far the rollout of the object's present generation is. Of a kind that is not known nothing is ever done."""
     kind, spec = _kind(obj), fields.mapping(obj, "spec")
     if not kind or not _observed(obj):
-        return Progress(wanted=_number(spec, "replicas", 1))
+        wanted = _number(fields.mapping(obj, "status"), "desiredNumberScheduled", _number(spec, "replicas", 1))
+        return Progress(wanted=wanted)
     return kind.progress(spec, fields.mapping(obj, "status"))
 
 
 def creation_failure(obj: Object) -> str:
     """Why the controller cannot make pods, as the workload's conditions have it; empty where they do not say."""
-    return str(_condition(fields.mapping(obj, "status"), "ReplicaFailure").get("message", ""))
+    found = _condition(fields.mapping(obj, "status"), "ReplicaFailure")
+    return str(found.get("message", "")) if found.get("status") == "True" else ""
 
 
 def _observed(obj: Object) -> bool:
@@ -144,8 +146,20 @@ def _argo_rollout(spec: Object, status: Object) -> Progress:
     wanted, updated = _number(spec, "replicas", 1), _number(status, "updatedReplicas")
     available, phase = _number(status, "availableReplicas"), status.get("phase", "Healthy")
     done = _argo_restarted(spec, status) and phase == "Healthy" and min(updated, available) >= wanted
-    stands = str(status.get("message") or phase) if phase in ("Degraded", "Paused") else ""
-    return Progress(updated, available, wanted, done, stands)
+    return Progress(updated, available, wanted, done, _argo_stands(spec, status))
+
+
+def _argo_stands(spec: Object, status: Object) -> str:
+    """Why the rollout does not go on by itself; empty where it does, as after a pause that has a duration."""
+    phase, message = status.get("phase"), str(status.get("message") or status.get("phase"))
+    if phase == "Degraded":
+        return message
+    if phase != "Paused":
+        return ""
+    steps = fields.items(spec, "strategy", "canary", "steps")
+    step = steps[index] if 0 <= (index := _number(status, "currentStepIndex")) < len(steps) else {}
+    waits = fields.mapping(step, "pause").get("duration") is not None
+    return "" if waits else f"it is paused until somebody promotes it: {message}"
 
 
 def _argo_rollout_rolls(spec: Object, status: Object) -> bool:

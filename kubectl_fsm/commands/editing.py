@@ -1,10 +1,10 @@
 """What the editing verbs share: scope, action, and the run of an edit."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from kubectl_fsm import interception, rollouts
+from kubectl_fsm import interception, rollouts, workloads
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.cluster.interface import Cluster, Connect
 from kubectl_fsm.errors import Refused, UsageError
@@ -15,8 +15,7 @@ from kubectl_fsm.operations.edit import Edit, Options
 from kubectl_fsm.operations.edits import TemplateEdit
 from kubectl_fsm.operations.owners import Owners, Workload, pods_of
 from kubectl_fsm.operations.places import Action, Change, MeshConfigPlace, place_of
-from kubectl_fsm.operations.queue import Step
-from kubectl_fsm.operations.rollout import Outcome, Target
+from kubectl_fsm.operations.rollout import Target
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.operations.targets import Selection
 from kubectl_fsm.reports import EditReport, EditsReport, Event, Note, Warned
@@ -56,13 +55,15 @@ class EditCommand(NamedTuple):
         if self.scope.selection is None:
             edit = self._of_mesh(cluster, meshes.only(installations), changes)
             return (yield from edits.mesh_wide(cluster, edit, rolling) if self.restart else edit.run())
-        chosen = _chosen(cluster, self.scope.selection)
-        editable = [one for one in chosen if self.scope.selection.names or not one.refusal]
-        found = [self._of_workload(cluster, installations, workload, changes) for workload in editable]
-        left = [
-            Step(Subject(one, ()), None, (), (), Outcome("left", one.refusal)) for one in chosen if one not in editable
-        ]
-        if not self.restart and len(found) == 1 and not left:
+        selection = self.scope.selection
+        chosen = _chosen(cluster, selection)
+        editable = [one for one in chosen if selection.names or not one.workload.refusal]
+        left = [one for one in chosen if one not in editable]
+        if not editable:
+            raise Refused("; ".join(f"{one} is not edited: {one.workload.refusal}" for one in left))
+        namespaces = meshes.namespaces(cluster, selection.scope(cluster))
+        found = [self._of_workload(cluster, installations, one, namespaces, changes) for one in editable]
+        if not self.restart and len(chosen) == 1:
             return (yield from found[0].edit.run())
         return (yield from edits.one_by_one(cluster, found, left, rolling, restarts=self.restart))
 
@@ -72,15 +73,20 @@ class EditCommand(NamedTuple):
         return Edit(cluster, installation, place, changes, look, self.options)
 
     def _of_workload(
-        self, cluster: Cluster, installations: Sequence[Installation], workload: Workload, changes: Sequence[Change]
+        self,
+        cluster: Cluster,
+        installations: Sequence[Installation],
+        subject: Subject,
+        namespaces: Mapping[str, Object],
+        changes: Sequence[Change],
     ) -> TemplateEdit:
-        namespace = meshes.namespaces(cluster, workload.namespace).get(workload.namespace)
-        pods = pods_of(cluster, Owners(cluster), workload)
-        installation = meshes.of_workload(installations, namespace, workload.label, pods)
+        workload = subject.workload
+        namespace = namespaces.get(workload.namespace)
+        installation = meshes.of_workload(installations, namespace, workload.label, subject.pods)
         look = partial(_look_at_workload, cluster, installation, workload)
         first = list(_announcements(cluster, workload, namespace, installation))
         edit = Edit(cluster, installation, place_of(workload, installation), changes, look, self.options, first)
-        return TemplateEdit(Target(Subject(workload, pods), installation, namespace), edit)
+        return TemplateEdit(Target(subject, installation, namespace), edit)
 
 
 class Values(Protocol):
@@ -143,16 +149,17 @@ def _scope(arguments: Arguments) -> Scope:
     return Scope(Selection(names, namespace, selector=selector), arguments.text("--fsm-namespace"))
 
 
-def _chosen(cluster: Cluster, selection: Selection) -> Sequence[Workload]:
-    """The workloads that a selection means, each once. Raises `Refused` for none."""
-    owners = Owners(cluster)
-    if selection.names:
-        named = [owners.of(*targets.locate(cluster, name, selection.namespace)) for name in selection.names]
-    else:
-        named = [subject.workload for subject in targets.select(cluster, owners, selection)]
-    if not named:
+def _chosen(cluster: Cluster, selection: Selection) -> Sequence[Subject]:
+    """The workloads that a selection means, with the pods that have not finished. Raises `Refused` for none."""
+    found = []
+    for subject in targets.chosen(cluster, Owners(cluster), selection):
+        pods = [pod for pod in subject.pods if not workloads.finished(pod)]
+        over = subject.workload.bare or workloads.completed(subject.workload.top.object)
+        if pods or selection.names or not over:
+            found.append(Subject(subject.workload, pods))
+    if not found:
         raise Refused(f"no pods match in {selection.namespace or cluster.namespace}", "nothing was written")
-    return list({workload.uid: workload for workload in named}.values())
+    return found
 
 
 def _look_at_mesh(cluster: Cluster, installation: Installation) -> tuple[Object, Sequence[Subject]]:

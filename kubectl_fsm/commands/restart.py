@@ -67,7 +67,7 @@ class Restart(NamedTuple):
         work = restart.work(cluster, steps, self.options.timeout, wait=self.wait, everything=self.everything)
         report = yield from queue.run(cluster, owners, work, self.options)
         for item in report.items if self.selection.names else ():
-            if item.result == "left" and item.outdated:
+            if item.result == "left":
                 yield Failed(Refused(f"{item.workload} in {item.namespace} was not restarted: {item.detail}"))
         return report
 

@@ -36,11 +36,11 @@ class Options(NamedTuple):
 
 
 class Preview(NamedTuple):
-    """An edit before it is written: its report, what has to be asked, and whose pods it makes outdated."""
+    """An edit before it is written: its report, its `title` for a question, and what else has to be asked."""
 
     report: EditReport
+    title: str
     questions: Sequence[str]
-    outdated: Sequence[Subject]
 
 
 class _Look(NamedTuple):
@@ -82,8 +82,7 @@ class Edit:
         self._check_lists()
         look = yield from self._look()
         self._said.update(look.questions)
-        outdated = [subject for subject, count in self._counts(look.cases) if count]
-        return Preview(self._reported(look, look.wanted), look.questions, outdated)
+        return Preview(self._reported(look, look.wanted), self._title(look), look.questions)
 
     def run(self) -> Generator[Event, bool, EditReport]:
         """Carry the edit out; a `Question` that is yielded wants its answer sent back.
@@ -184,13 +183,13 @@ class Edit:
             yield from self._warn(questions)
         elif questions:
             self._said.update(questions)
-            changes = [f"{change.list} {change}" for change in self._list_changes(look.before, look.wanted)]
-            if not (
-                yield Question(
-                    "\n".join([f"{self.cluster.origin}, {self.place.title}: {'; '.join(changes)}", *questions])
-                )
-            ):
+            if not (yield Question("\n".join([f"{self.cluster.origin}, {self._title(look)}", *questions]))):
                 raise Declined("not confirmed; nothing was written")
+
+    def _title(self, look: _Look) -> str:
+        """`deploy/web: outbound-port [] → [80]`."""
+        changes = [f"{change.list} {change}" for change in self._list_changes(look.before, look.wanted)]
+        return f"{self.place.title}: {'; '.join(changes)}"
 
     def _warn(self, texts: Sequence[str]) -> Generator[Event, bool, None]:
         for text in texts:

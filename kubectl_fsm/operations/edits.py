@@ -10,6 +10,7 @@ from kubectl_fsm.operations.edit import Edit
 from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.queue import Options, Step
 from kubectl_fsm.operations.rollout import Judge, Outcome, Target
+from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.reports import EditReport, EditsReport, Event, RestartReport
 
 
@@ -28,7 +29,8 @@ def mesh_wide(cluster: Cluster, edit: Edit, options: Options) -> Generator[Event
     else:
         preview = yield from edit.preview()
         steps = _outdated(cluster, edit, preview.report)
-        yield from queue.agree(cluster, [step for step in steps if not step.left], preview.questions, yes=options.yes)
+        rolling = [step for step in steps if not step.left]
+        yield from queue.agree(cluster, rolling, preview.questions, yes=options.yes, about=preview.title)
         report = yield from edit.run()
     work = restart.work(cluster, steps, options.timeout)
     rolled = yield from queue.run(cluster, Owners(cluster), work, options._replace(yes=True))
@@ -43,7 +45,7 @@ def _outdated(cluster: Cluster, edit: Edit, report: EditReport) -> Sequence[Step
 
 
 def one_by_one(
-    cluster: Cluster, edits: Sequence[TemplateEdit], left: Sequence[Step], options: Options, *, restarts: bool
+    cluster: Cluster, edits: Sequence[TemplateEdit], left: Sequence[Subject], options: Options, *, restarts: bool
 ) -> Generator[Event, bool, EditsReport]:
     """Edit pod templates; each rollout is waited for and verified before the next edit.
 
@@ -53,12 +55,14 @@ def one_by_one(
     changes = [_Change(found) for found in edits]
     for change in changes:
         yield from change.preview() if cluster.remote and not options.dry_run else change.write({})
+    alone = [Step(one, None, (), (), Outcome("left", one.workload.refusal)) for one in left]
     if not cluster.remote:
-        return EditsReport([change.report for change in changes], RestartReport((), cluster.origin))
+        items = [step.item(step.left) for step in alone if step.left]
+        return EditsReport([change.report for change in changes], RestartReport(items, cluster.origin))
     idle = [change.idle(restarts=restarts) for change in changes if not change.edits]
     work = [
         *((change.step(), change) for change in changes if change.edits),
-        *restart.work(cluster, [*idle, *left], options.timeout),
+        *restart.work(cluster, [*idle, *alone], options.timeout),
     ]
     if not options.dry_run:
         questions = dict.fromkeys(text for change in changes for text in change.questions)
@@ -72,12 +76,12 @@ class _Change:
 
     report: EditReport
     questions: Sequence[str] = ()
+    known: bool
 
     def __init__(self, found: TemplateEdit) -> None:
         self.target, self._edit = found
         workload = self.target.subject.workload
         self.waits = workload.holder == workload.top
-        self.known = False
 
     @property
     def edits(self) -> bool:
@@ -85,7 +89,8 @@ class _Change:
         return self.report.result == "edited"
 
     def preview(self) -> Generator[Event, bool, None]:
-        self.report, self.questions, _ = yield from self._edit.preview()
+        preview = yield from self._edit.preview()
+        self.report, self.questions = preview.report, preview.questions
         self.known = not self.edits
 
     def step(self, left: Outcome | None = None) -> Step:

@@ -11,14 +11,15 @@ from kubectl_fsm.meshes import Mesh
 
 
 class Answer(NamedTuple):
-    """What came of asking: one of three.
+    """What came of asking: one of these.
 
-    `pod` as it would be stored; what the injector said instead (`refused`); or why it could not be asked (`unasked`),
-    which says nothing about the injector.
+    `pod` as it would be stored; what the injector said instead (`refused`), or that it gave no answer (`down`); or why
+    it could not be asked (`unasked`), which says nothing about the injector.
     """
 
     pod: Object | None = None
     refused: str = ""
+    down: str = ""
     unasked: str = ""
 
 
@@ -31,9 +32,11 @@ def ask(cluster: Cluster, mesh: Mesh, owner: Object, template: Object, namespace
     try:
         return Answer(pod=cluster.try_create(PODS, namespace, _pod(owner, template, namespace)))
     except ApiError as error:
-        if mesh.webhook in error.message:
-            return Answer(refused=error.message)
-        return Answer(unasked=error.message)
+        if mesh.webhook not in error.message:
+            return Answer(unasked=error.message)
+        if "failed calling webhook" in error.message:
+            return Answer(down=error.message)
+        return Answer(refused=error.message)
 
 
 def _pod(owner: Object, template: Object, namespace: str) -> Object:

@@ -10,7 +10,7 @@ from kubectl_fsm.fields import Object
 from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.rollout import Change, Outcome, Target, roll
 from kubectl_fsm.operations.survey import Subject
-from kubectl_fsm.reports import Event, Failed, Note, Question, RestartItem, RestartReport, Warned
+from kubectl_fsm.reports import Event, Failed, Question, RestartItem, RestartReport, Warned
 
 _LISTED = 20
 _AGAIN = "repeat the command: it passes over what is current by then"
@@ -20,8 +20,8 @@ class Options(NamedTuple):
     """How work is done: the seconds that one rollout may take (0: no limit), only shown, without being asked."""
 
     timeout: float
-    dry_run: bool = False
-    yes: bool = False
+    dry_run: bool
+    yes: bool
 
 
 class Step(NamedTuple):
@@ -77,18 +77,22 @@ def run(cluster: Cluster, owners: Owners, work: Work, options: Options) -> Gener
 
 
 def agree(
-    cluster: Cluster, steps: Sequence[Step], questions: Sequence[str], *, yes: bool
+    cluster: Cluster, steps: Sequence[Step], questions: Sequence[str], *, yes: bool, about: str = ""
 ) -> Generator[Event, bool, None]:
-    """Ask before more than one workload is rolled, and whatever else there is to ask. Raises `Declined`."""
+    """Ask before more than one workload is rolled, and whatever else there is to ask. Raises `Declined`.
+
+    `about` is what else the yes is for, such as an edit of a MeshConfig.
+    """
     if yes:
         for text in questions:
             yield Warned(text)
     elif questions or len(steps) > 1:
         count = len(steps)
-        rolls = [f"{cluster.origin}: this rolls {count} workload{'s' if count != 1 else ''}"] if steps else []
+        rolls = f"this rolls {count} workload{'s' if count != 1 else ''}"
+        head = [f"{cluster.origin}, {about}", *([rolls] if steps else [])] if about else [f"{cluster.origin}: {rolls}"]
         titles = [f"  {step.title}" for step in steps[:_LISTED]]
         more = [f"  and {count - _LISTED} more"] if count > _LISTED else []
-        if not (yield Question("\n".join([*questions, *rolls, *titles, *more]))):
+        if not (yield Question("\n".join([*head, *titles, *more, *questions]))):
             raise Declined("not confirmed; nothing was written")
 
 
@@ -107,8 +111,8 @@ def _one_by_one(
             outcome = Outcome("not begun")
         else:
             begun += 1
-            yield Note(f"[{begun}/{total}] {step.title} ({cluster.origin}, mesh {step.target.installation})")
-            outcome = yield from roll(cluster, owners, step.target, change, options.timeout)
+            note = f"[{begun}/{total}] {step.title} ({cluster.origin}, mesh {step.target.installation})"
+            outcome = yield from roll(cluster, owners, step.target, change, timeout=options.timeout, note=note)
             stopped = outcome.result in ("failed", "interrupted")
         outcomes.append(outcome)
     return outcomes

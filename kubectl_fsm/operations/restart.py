@@ -57,9 +57,20 @@ def _step(target: Target, compare: Comparison, *, everything: bool) -> Step:
     outdated = [pod for pod in live if found[id(pod)]]
     changes = list(dict.fromkeys(text for texts in found.values() for text in texts))
     if not outdated and (not everything or not live):
-        return Step(subject, target, (), (), Outcome("current", "" if live else "it has no running pods"))
+        return Step(subject, target, (), (), Outcome("current", _idle(live, coming, installation)))
     reason = _reason(subject.workload, coming)
     return Step(subject, target, outdated, changes, Outcome("left", reason) if reason else None)
+
+
+def _idle(live: Sequence[Object], coming: Upcoming, installation: Installation) -> str:
+    """Why there is nothing to restart; empty where pods run current rules."""
+    if not live:
+        return "it has no running pods"
+    if any(carries(pod, installation.mesh) for pod in live):
+        return ""
+    return (
+        "its pods were made before they could be injected; --all-pods replaces them" if coming.wanted else coming.reason
+    )
 
 
 def _outdated(pod: Object, compare: Comparison, coming: Upcoming, installation: Installation) -> Sequence[str]:
@@ -96,12 +107,14 @@ def _obstacles(workload: Workload) -> Iterator[str]:
         yield f"its owner {workload.unseen.kind} {workload.unseen.name} is gone or cannot be read"
     if workload.top.resource is JOBS:
         yield "a Job's pods are not replaced: create the Job anew"
-    if held_back := rollouts.holds_back(top):
-        yield held_back
     if workload.refusal:
         yield f"{title} has no pod template: restart it as its operator does"
+    if held_back := rollouts.holds_back(top):
+        yield held_back
     if not rollouts.restart_field(top):
         yield f"restart {title} as its controller does it"
+    if rollouts.restart_field(top) == rollouts.RESTART_AT and (stands := rollouts.progress(top).failed):
+        yield stands
 
 
 def _rolling(obj: Object) -> str:
@@ -153,9 +166,9 @@ class Restart:
         return None
 
     def _ask(self, current: Object, template: Object, judge: Judge) -> Generator[Event, bool, None]:
-        """Go on when the injector's answer is right; one that does not know the MeshConfig yet is asked again.
+        """Go on when the injector's answer is right; one that is down or does not know the MeshConfig yet is asked again.
 
-        Raises `RolloutFailed` where it refuses, or stays wrong. That it cannot be asked is only said: new pods are
+        Raises `RolloutFailed` where it refuses, stays wrong, or gives no answer. That it cannot be asked is only said: new pods are
         looked at in any case.
         """
         mesh, namespace = self._target.installation.mesh, self._target.subject.workload.namespace
@@ -166,10 +179,13 @@ class Restart:
                 yield Warned(f"{self._target}: the injector could not be asked beforehand: {answer.unasked}")
             if answer.refused:
                 raise RolloutFailed(f"its next pods would be refused: {answer.refused}; nothing was written")
-            if answer.pod is None or not (wrong := judge.wrong(answer.pod, template)):
+            wrong = answer.down
+            if answer.pod and (lacking := judge.wrong(answer.pod, template)):
+                wrong = f"the injector would make a wrong pod: {lacking}"
+            if not wrong:
                 return
             if time.monotonic() > deadline:
-                raise RolloutFailed(f"the injector would make a wrong pod: {wrong}; nothing was written")
+                raise RolloutFailed(f"{wrong}; nothing was written")
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter
             pause = min(pause * 2, _LONGEST_PAUSE)
 

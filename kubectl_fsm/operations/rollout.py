@@ -3,6 +3,7 @@
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
+from datetime import datetime, timedelta, timezone
 from typing import NamedTuple, Protocol
 
 from kubectl_fsm import fields, rollouts, workloads
@@ -19,8 +20,11 @@ from kubectl_fsm.rollouts import Progress
 
 _SPEAK = 2.0
 """Seconds between two lines about the same rollout."""
-_SETTLE = 10.0
-"""Seconds for which old pods may still be seen after the controller says done: two watches do not move in step."""
+_SETTLE = 60.0
+"""Seconds for which old pods may still be there after the controller says done: two watches do not move in step, and
+Argo Rollouts keeps the pods of before for half a minute unless it is told otherwise."""
+_SKEW = timedelta(minutes=1)
+"""How far the clocks of servers may be apart."""
 
 
 class Target(NamedTuple):
@@ -112,20 +116,22 @@ class Judge:
 
 
 def roll(
-    cluster: Cluster, owners: Owners, target: Target, change: Change, timeout: float
+    cluster: Cluster, owners: Owners, target: Target, change: Change, *, timeout: float, note: str
 ) -> Generator[Event, bool, Outcome]:
     """Roll one workload, wait, and verify; whatever goes wrong, Ctrl-C as well, is an outcome.
 
-    `timeout`: the seconds it may take, 0 for no limit.
+    `timeout`: the seconds it may take, 0 for no limit; `note` is said first.
     """
     rollout = _Rollout(cluster, owners, target, change, timeout)
     try:
+        yield Note(note)
         return (yield from rollout.run())
     except KeyboardInterrupt:
         yield Note("\ninterrupted")
         return Outcome("interrupted", rollout.stage)
     except FsmError as error:
-        return Outcome("failed", error.message)
+        hint = error.hint.partition("\n")[0]
+        return Outcome("failed", f"{error.message}; {hint}" if hint else error.message)
 
 
 class _Rollout:
@@ -141,6 +147,7 @@ class _Rollout:
         self._judge = Judge(cluster, target)
         self.stage = "nothing was written"
         self._right: set[str] = set()
+        self._begun = time.monotonic()
 
     def run(self) -> Generator[Event, bool, Outcome]:
         """Raises `FsmError`, and what interrupts it; `stage` says where it stood."""
@@ -150,11 +157,12 @@ class _Rollout:
 
     def _begin(self) -> Generator[Event, bool, Outcome]:
         """Begin, and leave it at that."""
-        subject = self._target.subject
-        if outcome := (yield from self._change.prepare(self._target.top, subject.pods, self._judge)):
+        resource, obj = self._workload.top
+        current = self._cluster.get(resource, fields.name(obj), self._workload.namespace)
+        if outcome := (yield from self._change.prepare(current, self._target.subject.pods, self._judge)):
             return outcome
         self.stage = "the write was under way; it may have begun"
-        written = yield from self._change.write(self._target.top)
+        written = yield from self._change.write(current)
         return self._change.begun if written else Outcome("unchanged")
 
     def _watched(self) -> Generator[Event, bool, Outcome]:
@@ -180,7 +188,7 @@ class _Rollout:
         uid = _uid(self._workload.top.object)
         found = next((obj for obj in objects if _uid(obj) == uid), None)
         if found is None:
-            raise RolloutFailed(f"{self._target} has been deleted")
+            raise RolloutFailed("it has been deleted")
         own = self._workload.uid
         mine = [pod for pod in pods if workloads.lives(pod) and self._owners.of(PODS, pod).uid == own]
         return found, mine
@@ -190,7 +198,7 @@ class _Rollout:
     ) -> Generator[Event, bool, Outcome]:
         """Watch until all pods are new and right. Raises `RolloutFailed`."""
         begun = time.monotonic()
-        told, said, done_since = begun, Progress(), 0.0
+        told, said, done_since = begun, Progress(wanted=rollouts.progress(written).wanted), 0.0
         generation = fields.mapping(written, "metadata").get("generation")
         for objects, pods in states:
             current, live = self._seen(objects, pods)
@@ -204,7 +212,8 @@ class _Rollout:
                 return Outcome("done", verified=right, pods=len(live))
             done_since = (done_since or time.monotonic()) if now.done else 0.0
             if done_since and time.monotonic() - done_since > _SETTLE:
-                raise RolloutFailed(f"{len(live) - right} of {len(live)} pods were not replaced")
+                kept = f"{len(live) - right} of {len(live)} pods were not replaced"
+                raise RolloutFailed(kept if right < len(live) else f"only {right} of {now.wanted} pods are there")
             if now.failed:
                 raise RolloutFailed(f"{now.failed}{self._because(current, new)}")
             if self._timeout and time.monotonic() - begun > self._timeout:
@@ -246,13 +255,19 @@ class _Rollout:
             return ""
         uid = _uid(self._workload.top.object)
         own = [event for event in events if fields.mapping(event, "involvedObject").get("uid") == uid]
-        failed = [event for event in own if event.get("reason") == "FailedCreate"]
-        latest = max(failed, key=lambda event: str(event.get("lastTimestamp")), default={})
+        since = (datetime.now(timezone.utc) - timedelta(seconds=time.monotonic() - self._begun) - _SKEW).isoformat()
+        failed = [event for event in own if event.get("reason") == "FailedCreate" and _seen_at(event) >= since]
+        latest = max(failed, key=_seen_at, default={})
         return str(latest.get("message", ""))
 
 
 def _uid(obj: Object) -> str:
     return fields.text(obj, "metadata", "uid")
+
+
+def _seen_at(event: Object) -> str:
+    """When an event was last seen, in RFC 3339: such times are in order as texts are."""
+    return str(event.get("lastTimestamp") or event.get("eventTime") or "")
 
 
 def _reached(current: Object, generation: object) -> bool:

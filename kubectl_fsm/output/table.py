@@ -270,7 +270,7 @@ def _came_of(item: RestartItem) -> str:
     """`12/12 verified`, the reason, or before the restart what it will change."""
     if item.result == "done":
         return f"{item.verified}/{item.pods} verified"
-    return item.detail or ", ".join(item.changes)
+    return ", ".join(item.changes) if item.result in ("planned", "not begun") else item.detail
 
 
 def _diff(before: Object, after: Object) -> str:

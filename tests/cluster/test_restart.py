@@ -146,7 +146,7 @@ def test_an_injector_that_is_behind_is_asked_again(control_plane, fsm, fsm_plugi
     [
         ("lag", "the injector would make a wrong pod: its rules still lack: +6379 outbound-port; nothing was written"),
         ("wrong", "the injector would make a wrong pod: its rules still lack: +6379 outbound-port, -1 outbound-port"),
-        ("down", "its next pods would be refused: "),
+        ("down", 'failed calling webhook "fsm-inject.k8s.io"'),
     ],
 )
 def test_an_injector_that_is_no_good_stops_everything(  # noqa: PLR0917 - fixtures
@@ -164,8 +164,6 @@ def test_an_injector_that_is_no_good_stops_everything(  # noqa: PLR0917 - fixtur
     assert "1 workload was not begun" in done.stderr
     assert [restarted_at(control_plane, "deploy", name, shop) for name in ("api", "web")] == [None, None]
     assert [ready_pods(control_plane, shop, name)[0]["metadata"]["uid"] for name in ("api", "web")] == before
-    if fault == "down":
-        assert 'failed calling webhook "fsm-inject.k8s.io"' in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["deploy", "sts"])
@@ -264,8 +262,8 @@ def test_what_is_not_touched(control_plane, fsm, fsm_plugin, custom_kinds):  # n
     done = fsm_plugin.run("restart", "--all", "-n", shop, "--yes", "-o", "json")
     assert done.returncode == 0, done.stderr
     assert {name: (item["result"], item["detail"]) for name, item in items(done).items()} == {
-        "deploy/held": ("left", "its rollout is paused: it starts when that ends"),
-        "deploy/out": ("left", "its rollout is paused: it starts when that ends"),
+        "deploy/held": ("left", "its rollout is paused: no pod is replaced until it is resumed"),
+        "deploy/out": ("left", "its rollout is paused: no pod is replaced until it is resumed"),
         "ds/agent": ("left", "its pods have it when they are deleted (OnDelete)"),
         "sts/split": ("left", "its update strategy keeps the pods below 1 as they are (partition)"),
         "database/pg": ("left", "Database pg has no pod template: restart it as its operator does"),

@@ -184,8 +184,8 @@ def test_undo(words, undo):
         (
             deployment(replicas=1, paused=True),
             "--workload=deploy/web",
-            "deploy/web in shop (1 replica): its rollout is paused: it starts when that ends",
-            "its rollout is paused: it starts when that ends",
+            "deploy/web in shop (1 replica): its rollout is paused: no pod is replaced until it is resumed",
+            "its rollout is paused: no pod is replaced until it is resumed",
         ),
         (cron_job(), "--workload=cj/nightly", "cj/nightly in shop: its next runs have it", "its next runs have it"),
         (

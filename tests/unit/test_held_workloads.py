@@ -55,7 +55,7 @@ def test_the_controller_is_the_one_owner_that_counts():
     ("kind", "spec", "why"),
     [
         ("Deployment", {"paused": False}, ""),
-        ("Deployment", {"paused": True}, "its rollout is paused: it starts when that ends"),
+        ("Deployment", {"paused": True}, "its rollout is paused: no pod is replaced until it is resumed"),
         ("CronJob", {}, "its next runs have it"),
         ("ReplicaSet", {}, "a ReplicaSet replaces no pods: those it makes from now on have it"),
         ("DaemonSet", {"updateStrategy": {"type": "OnDelete"}}, "its pods have it when they are deleted (OnDelete)"),

@@ -194,7 +194,7 @@ class TestTimeout:
     def test_not_given(self):
         assert ConnectionOptions().timeout is None
 
-    @pytest.mark.parametrize("text", ["x", "5x", "-5", "1s ", "s", "1.5", "9999999999999999999h"])
+    @pytest.mark.parametrize("text", ["x", "5x", "-5", "1s ", "s", "1.5"])
     def test_anything_else(self, text):
         with pytest.raises(UsageError, match="not a duration"):
             _ = ConnectionOptions(request_timeout=text).timeout

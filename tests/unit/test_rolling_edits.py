@@ -21,6 +21,7 @@ from tests.unit.test_rolling import (
     JOB,
     MOMENT,
     OPERATED,
+    REFERENCE,
     ROLLS,
     STALE,
     World,
@@ -152,7 +153,7 @@ def test_what_a_guard_asks_is_asked_once_and_before_anything_is_written(carry_ou
     report, events = carry_out(world, *wide)
     (question,) = texts(events, Question)
     assert question.count("the new ranges exclude 50%") == 2, "each names its pods"
-    assert question.splitlines()[2] == "context test: this rolls 2 workloads"
+    assert question.splitlines()[0] == "context test: this rolls 2 workloads"
     assert [item.result for item in report.rolled.items] == ["done", "done"]
 
 
@@ -183,7 +184,6 @@ def test_one_workload_goes_ahead_and_is_not_waited_for(carry_out):
 
 ALONE = pod("alone", script=STALE)
 del ALONE["metadata"]["ownerReferences"]
-REFERENCE = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ REFERENCE = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
         (
             workload("old", paused=True),
             "--workload=deploy/old",
-            "its rollout is paused: it starts when that ends",
+            "its rollout is paused: no pod is replaced until it is resumed",
             "deploy/old",
         ),
         (
@@ -256,6 +256,18 @@ def test_what_somebody_else_has_written_meanwhile_is_unchanged(carry_out):
         ("deploy/web", "unchanged"),
     ]
     assert [one.result for one in report.edits] == ["edited", "unchanged"]
+
+
+def test_the_same_of_what_is_not_waited_for(carry_out):
+    def same(world):
+        held = world.at("CronJob", "nightly")["spec"]["jobTemplate"]["spec"]["template"]
+        held["metadata"]["annotations"] = {OUT: "80"}
+
+    world = World(*shop("api"), CRONJOB, steps={"api": [together(done("Deployment", "api"), same)]})
+    scope = ["--workload=deploy/api", "--workload=cj/nightly", "-n", "shop"]
+    report, _ = carry_out(world, "exclude-port", "80", *scope)
+    assert [item.result for item in report.rolled.items] == ["done", "unchanged"]
+    assert world.restarted == ["deploy/api"]
 
 
 # it stops at the first failure
@@ -400,6 +412,16 @@ def test_a_restart_of_one_unchanged_template_rolls_it_where_its_pods_are_outdate
     assert [one.result for one in report.edits] == ["unchanged"]
 
 
+def test_a_restart_of_an_unchanged_template_minds_its_namespace(carry_out):
+    """Its pods have rules from the days when it was part of the mesh; new ones would have none."""
+    has, place = {OUT: "80"}, {**NAMESPACE, "metadata": {"name": "shop"}}
+    world = World(EMPTY, place, workload(annotations=has), pod("web-1", script=STALE, annotations=has))
+    report, _ = carry_out(world, "exclude-port", "80", "--workload=deploy/web", "-n", "shop", "--restart")
+    said = "its next pods would have no rules of the mesh: namespace shop is not labelled flomesh.io/monitored-by"
+    assert results(report.rolled) == [("deploy/web", "left", said)]
+    assert world.written == []
+
+
 def test_a_global_edit_with_restart_rolls_what_it_makes_outdated(carry_out):
     paused = [workload("old", paused=True), pod("old-1", ("Deployment", "old"))]
     fresh = {OUT: "6379"}
@@ -415,7 +437,8 @@ def test_a_global_edit_with_restart_rolls_what_it_makes_outdated(carry_out):
     assert [(one.result, one.outdated, one.pods) for one in report.edits] == [("edited", 5, 6)]
     assert texts(events, Question) == [
         (
-            "context test: this rolls 2 workloads\n"
+            "context test, MeshConfig fsm-mesh-config: outbound-port [] → [6379]\n"
+            "this rolls 2 workloads\n"
             "  deploy/api in shop (2 pods): +6379 outbound-port\n"
             "  deploy/web in shop (2 pods): +6379 outbound-port"
         )
@@ -434,12 +457,37 @@ def test_a_global_edit_with_restart_asks_before_the_meshconfig_is_written(carry_
 def test_a_guard_of_a_global_edit_is_asked_once_together_with_the_restarts(carry_out):
     _, events = carry_out(World(*shop("api", "web")), "exclude-ip", "0.0.0.0/1", "--restart")
     (question,) = texts(events, Question)
-    assert question.startswith("the new ranges exclude 50% of all addresses")
-    assert "\ncontext test: this rolls 2 workloads\n  deploy/api in shop (2 pods): +0.0.0.0/1 outbound-ip\n" in question
+    assert question.startswith("context test, MeshConfig fsm-mesh-config: outbound-ip [] → [0.0.0.0/1]\nthis rolls 2")
+    assert "this rolls 2 workloads\n  deploy/api in shop (2 pods): +0.0.0.0/1 outbound-ip\n" in question
+    assert question.splitlines()[-1].startswith("the new ranges exclude 50% of all addresses")
     assert question.count("50%") == 1
     _, events = carry_out(World(*shop("web")), "exclude-ip", "0.0.0.0/1", "--restart", "--yes", answer=False)
     assert texts(events, Question) == []
     assert [text[:26] for text in texts(events, Warned)] == ["the new ranges exclude 50%"]
+
+
+@pytest.mark.parametrize("pods", [1, 0])
+def test_a_guard_is_asked_also_where_no_more_than_one_workload_is_rolled(carry_out, pods):
+    def one():
+        return World(EMPTY, NAMESPACE, workload(), *[pod("web-1", script=STALE)] * pods)
+
+    for words in (["--restart"], ["--restart", "--workload=deploy/web", "-n", "shop"]):
+        world = one()
+        with pytest.raises(Declined, match="nothing was written"):
+            carry_out(world, "exclude-ip", "0.0.0.0/1", *words, answer=False)
+        assert world.written == []
+    (question,) = texts(carry_out(one(), "exclude-ip", "0.0.0.0/1", "--restart")[1], Question)
+    assert "this rolls 1 workload\n  deploy/web in shop (1 pod): +0.0.0.0/1 outbound-ip\n" in question or not pods
+    assert ("this rolls" in question) == bool(pods)
+    assert question.startswith("context test, MeshConfig fsm-mesh-config: outbound-ip [] → [0.0.0.0/1]")
+
+
+def test_what_became_current_while_others_rolled_is_not_rolled_after_a_global_edit(carry_out):
+    steps = {"api": [together(done("Deployment", "api"), done("Deployment", "web"))]}
+    world = World(*shop("api", "web"), steps=steps)
+    report, _ = carry_out(world, *GLOBAL)
+    assert report.rolled.items[1].detail == "its pods run current rules by now"
+    assert world.restarted == ["meshconfig/fsm-mesh-config", "deploy/api"]
 
 
 def test_a_global_edit_that_changes_nothing_still_rolls_what_is_outdated(carry_out):
@@ -654,7 +702,7 @@ def test_files_are_not_rolled(carry_out):
     text = f"{MESH}---\n{API}---\n{WEB}".encode()
     files = manifests.read(["-"], "shop", io.BytesIO(text))
     report, _ = carry_out(files, "exclude-port", "80", *BOTH)
-    assert ([one.result for one in report.edits], report.rolled.items) == (["edited"] * 2, ())
+    assert ([one.result for one in report.edits], report.rolled.items) == (["edited"] * 2, [])
 
 
 def test_the_templates_of_a_restart_are_read_when_their_turn_has_come(carry_out):

@@ -181,7 +181,19 @@ ROLLOUTS = {
     "paused by a step": (
         FOUR,
         argo("Paused", 4, 1, message="CanaryPauseStep"),
-        Progress(1, 4, 4, failed="CanaryPauseStep"),
+        Progress(1, 4, 4, failed="it is paused until somebody promotes it: CanaryPauseStep"),
+        True,
+    ),
+    "paused by a step that ends by itself": (
+        {**FOUR, "strategy": {"canary": {"steps": [{"setWeight": 20}, {"pause": {"duration": "30s"}}]}}},
+        {**argo("Paused", 4, 1, message="CanaryPauseStep"), "currentStepIndex": 1},
+        Progress(1, 4, 4),
+        True,
+    ),
+    "paused by a step that does not": (
+        {**FOUR, "strategy": {"canary": {"steps": [{"pause": {"duration": 30}}, {"pause": {}}]}}},
+        {**argo("Paused", 4, 1, message="CanaryPauseStep"), "currentStepIndex": 1},
+        Progress(1, 4, 4, failed="it is paused until somebody promotes it: CanaryPauseStep"),
         True,
     ),
     "aborted": (
