@@ -214,7 +214,12 @@ def test_who_may_not_create_pods_restarts_all_the_same(control_plane, fsm, fsm_p
             "subjects": [subject],
         },
     )
-    env = {"KUBECONFIG": str(control_plane.user("restarter"))}
+    kubeconfig = control_plane.user("restarter")
+    may = ("auth", "can-i", "patch", "deployments.apps", "-n", shop)
+    control_plane.wait(
+        lambda: control_plane.kubectl(*may, kubeconfig=kubeconfig, check=False).stdout == "yes\n", "the rights count"
+    )
+    env = {"KUBECONFIG": str(kubeconfig)}
     done = fsm_plugin.run("restart", "deploy/web", "-n", shop, "-o", "json", env=env)
     assert done.returncode == 0, done.stderr
     assert results(done) == {"deploy/web": "done"}
