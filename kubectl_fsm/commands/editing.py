@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from kubectl_fsm import interception, rollouts, workloads
+from kubectl_fsm import interception, rollouts
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.cluster.interface import Cluster, Connect
 from kubectl_fsm.errors import Refused, UsageError
@@ -150,13 +150,8 @@ def _scope(arguments: Arguments) -> Scope:
 
 
 def _chosen(cluster: Cluster, selection: Selection) -> Sequence[Subject]:
-    """The workloads that a selection means, with the pods that have not finished. Raises `Refused` for none."""
-    found = []
-    for subject in targets.chosen(cluster, Owners(cluster), selection):
-        pods = [pod for pod in subject.pods if not workloads.finished(pod)]
-        over = subject.workload.bare or workloads.completed(subject.workload.top.object)
-        if pods or selection.names or not over:
-            found.append(Subject(subject.workload, pods))
+    """The workloads that a selection means. Raises `Refused` for none."""
+    found = targets.chosen(cluster, Owners(cluster, readable_only=True), selection).subjects
     if not found:
         raise Refused(f"no pods match in {selection.namespace or cluster.namespace}", "nothing was written")
     return found

@@ -3,7 +3,6 @@
 from collections.abc import Generator
 from typing import NamedTuple
 
-from kubectl_fsm import workloads
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.cluster.interface import Connect
 from kubectl_fsm.commands.options import general
@@ -51,15 +50,17 @@ class Restart(NamedTuple):
 
     def run(self, connect: Connect) -> Generator[Event, bool, RestartReport]:
         cluster = connect()
-        owners = Owners(cluster)
-        installations, subjects, namespaces = cluster.gather(
+        owners = Owners(cluster, readable_only=True)
+        installations, found, namespaces = cluster.gather(
             lambda: meshes.find(cluster, self.control_plane),
             lambda: targets.chosen(cluster, owners, self.selection),
             lambda: meshes.namespaces(cluster, self.selection.scope(cluster)),
         )
-        steps = restart.plan(installations, subjects, namespaces, everything=self.everything)
-        if ended := sum(workloads.finished(pod) for subject in subjects for pod in subject.pods):
-            yield Note(f"{ended} finished pod{'s are' if ended > 1 else ' is'} left out")
+        if not found.subjects and not self.selection.everywhere:
+            raise Refused(f"no pods match in {self.selection.scope(cluster)}", "nothing was restarted")
+        steps = restart.plan(installations, found.subjects, namespaces, everything=self.everything)
+        if found.finished:
+            yield Note(f"{found.finished} finished pod{'s are' if found.finished > 1 else ' is'} left out")
         if not self.selection.names:
             steps = [step for step in steps if not step.left or step.left.result == "left"]
         if not steps:

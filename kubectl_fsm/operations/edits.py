@@ -1,8 +1,10 @@
 """Edits that roll workloads: of pod templates, one after the other, and of a mesh whose pods are then restarted."""
 
+import shlex
 from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
+from kubectl_fsm import fields, rollouts, workloads
 from kubectl_fsm.cluster.interface import Cluster
 from kubectl_fsm.fields import Object
 from kubectl_fsm.operations import meshes, queue, restart, survey
@@ -11,7 +13,7 @@ from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.queue import Options, Step
 from kubectl_fsm.operations.rollout import Judge, Outcome, Target
 from kubectl_fsm.operations.survey import Subject
-from kubectl_fsm.reports import EditReport, EditsReport, Event, RestartReport
+from kubectl_fsm.reports import EditReport, EditsReport, Event, Note, RestartReport
 
 
 class TemplateEdit(NamedTuple):
@@ -32,6 +34,8 @@ def mesh_wide(cluster: Cluster, edit: Edit, options: Options) -> Generator[Event
         rolling = [step for step in steps if not step.left]
         yield from queue.agree(cluster, rolling, preview.questions, yes=options.yes, about=preview.title)
         report = yield from edit.run()
+        if report.undo and rolling:
+            yield Note(f"{preview.title}: written; its undo: {report.undo}")
     work = restart.work(cluster, steps, options.timeout)
     rolled = yield from queue.run(cluster, Owners(cluster), work, options._replace(yes=True))
     return EditsReport([report], rolled)
@@ -52,7 +56,7 @@ def one_by_one(
     `left` are workloads that cannot be edited. With `restarts` a workload whose template needs no edit is restarted
     where its pods run outdated rules. Raises what any of the edits would raise before the first is written.
     """
-    changes = [_Change(found) for found in edits]
+    changes = [_Change(cluster, found, restart.patience(options.timeout)) for found in edits]
     for change in changes:
         yield from change.preview() if cluster.remote and not options.dry_run else change.write({})
     alone = [Step(one, None, (), (), Outcome("left", one.workload.refusal)) for one in left]
@@ -78,8 +82,10 @@ class _Change:
     questions: Sequence[str] = ()
     known: bool
 
-    def __init__(self, found: TemplateEdit) -> None:
+    def __init__(self, cluster: Cluster, found: TemplateEdit, patience: float) -> None:
+        self._cluster = cluster
         self.target, self._edit = found
+        self._patience = patience
         workload = self.target.subject.workload
         self.waits = workload.holder == workload.top
 
@@ -99,14 +105,21 @@ class _Change:
 
     def idle(self, *, restarts: bool) -> Step:
         """What becomes of a workload whose template needs no edit."""
-        if not restarts:
-            return self.step(Outcome("unchanged"))
         subject, installation, namespace = self.target
         namespaces = {subject.workload.namespace: namespace} if namespace else {}
-        return restart.plan([installation], [subject], namespaces)[0]
+        (step,) = restart.plan([installation], [subject], namespaces)
+        if restarts:
+            return step
+        words = [subject.workload.label, "-n", subject.workload.namespace, *self._cluster.words]
+        mend = f"its pods run outdated rules: kubectl fsm restart {shlex.join(words)}" if step.outdated else ""
+        return self.step(Outcome("unchanged", mend))
 
     def prepare(self, current: Object, pods: Sequence[Object], judge: Judge) -> Generator[Event, bool, None]:  # noqa: ARG002 - the edit looks for itself
-        yield from ()
+        """Ask the injector about the template as it will be, where pods are made from it at once."""
+        template = workloads.template(self.report.resource)
+        if template and self.waits and rollouts.restart_field(current) and not rollouts.holds_back(current):
+            judge.renew()
+            yield from restart.assure(self._cluster, self.target, judge, current, template, patience=self._patience)
 
     def write(self, current: Object) -> Generator[Event, bool, Object | None]:  # noqa: ARG002 - the edit reads it anew
         self.report = yield from self._edit.run()
@@ -116,6 +129,13 @@ class _Change:
     @property
     def begun(self) -> Outcome:
         return Outcome("edited", self.report.consequence)
+
+    def made(self, pod: Object, template: Object) -> bool:
+        injector = self.target.installation.injector
+        keys = [injector.annotation(found) for found in injector.pod_lists]
+        return [fields.annotations(pod).get(key) for key in keys] == [
+            fields.annotations(template).get(key) for key in keys
+        ]
 
     def take_back(self) -> str:
         return f"the edit stays; to take it back: {self.report.undo}"

@@ -10,10 +10,9 @@ from kubectl_fsm.fields import Object
 from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.rollout import Change, Outcome, Target, roll
 from kubectl_fsm.operations.survey import Subject
-from kubectl_fsm.reports import Event, Failed, Question, RestartItem, RestartReport, Warned
+from kubectl_fsm.reports import Event, Failed, Note, Question, RestartItem, RestartReport, Warned
 
 _LISTED = 20
-_AGAIN = "repeat the command: it passes over what is current by then"
 
 
 class Options(NamedTuple):
@@ -113,6 +112,8 @@ def _one_by_one(
             begun += 1
             note = f"[{begun}/{total}] {step.title} ({cluster.origin}, mesh {step.target.installation})"
             outcome = yield from roll(cluster, owners, step.target, change, timeout=options.timeout, note=note)
+            if outcome.result == "done":
+                yield Note(f"{step.subject}: {outcome.verified}/{outcome.pods} verified")
             stopped = outcome.result in ("failed", "interrupted")
         outcomes.append(outcome)
     return outcomes
@@ -125,6 +126,6 @@ def _failures(items: Sequence[RestartItem]) -> Iterator[Failed]:
     for item in items:
         text = f"{item.workload} in {item.namespace}: {item.detail}{rest}"
         if item.result == "failed":
-            yield Failed(RolloutFailed(text, f"mend it, then {_AGAIN}"))
+            yield Failed(RolloutFailed(text, "mend it, then roll what is outdated by then with kubectl fsm restart"))
         elif item.result == "interrupted":
-            yield Failed(Interrupted(f"interrupted at {text}", f"to go on, {_AGAIN}"))
+            yield Failed(Interrupted(f"interrupted at {text}", "to go on, repeat the command"))

@@ -56,7 +56,7 @@ def _step(target: Target, compare: Comparison, *, everything: bool) -> Step:
         return Step(subject, target, (), (), Outcome("left", error.message))
     outdated = [pod for pod in live if found[id(pod)]]
     changes = list(dict.fromkeys(text for texts in found.values() for text in texts))
-    if not outdated and (not everything or not live):
+    if not outdated and not (everything and live and coming.wanted):
         return Step(subject, target, (), (), Outcome("current", _idle(live, coming, installation)))
     reason = _reason(subject.workload, coming)
     return Step(subject, target, outdated, changes, Outcome("left", reason) if reason else None)
@@ -129,16 +129,47 @@ def work(
     `timeout`: the seconds that one restart may take, 0 for no limit; `wait`: whether it is waited for; with
     `everything` also of workloads whose pods are current by then.
     """
-    patience = min(timeout or _PATIENCE, _PATIENCE)
     return [
         (
             step,
             None
             if step.left or not step.target
-            else Restart(cluster, step.target, patience, wait=wait, everything=everything),
+            else Restart(cluster, step.target, patience(timeout), wait=wait, everything=everything),
         )
         for step in steps
     ]
+
+
+def assure(
+    cluster: Cluster, target: Target, judge: Judge, owner: Object, template: Object, *, patience: float
+) -> Generator[Event, bool, None]:
+    """Go on when the injector would make a right pod of the template; one that is down or behind is asked again.
+
+    `patience`: for how many seconds. Raises `RolloutFailed` where it refuses, stays wrong, or gives no answer. That it
+    cannot be asked is only said: new pods are looked at in any case.
+    """
+    mesh, namespace = target.installation.mesh, target.subject.workload.namespace
+    deadline, pause = time.monotonic() + patience, _FIRST_PAUSE
+    while True:
+        answer = oracle.ask(cluster, mesh, owner, template, namespace)
+        if answer.unasked:
+            yield Warned(f"{target}: the injector could not be asked beforehand: {answer.unasked}")
+        if answer.refused:
+            raise RolloutFailed(f"its next pods would be refused: {answer.refused}; nothing was written")
+        wrong = answer.down
+        if answer.pod and (lacking := judge.wrong(answer.pod, template)):
+            wrong = f"the injector would make a wrong pod: {lacking}"
+        if not wrong:
+            return
+        if time.monotonic() > deadline:
+            raise RolloutFailed(f"{wrong}; nothing was written")
+        time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def patience(timeout: float) -> float:
+    """For how many seconds an injector is asked, where a rollout may take `timeout` (0: no limit)."""
+    return min(timeout or _PATIENCE, _PATIENCE)
 
 
 class Restart:
@@ -153,6 +184,7 @@ class Restart:
         self._everything = everything
         self._path = rollouts.restart_field(target.top) or ()
         self._before: Any = None
+        self._moment = ""
 
     def prepare(self, current: Object, pods: Sequence[Object], judge: Judge) -> Generator[Event, bool, Outcome | None]:
         if reason := rollouts.holds_back(current) or _rolling(current):
@@ -162,41 +194,23 @@ class Restart:
         judge.renew()
         if not self._everything and not any(carries(pod, mesh) and judge.wrong(pod, template) for pod in pods):
             return Outcome("current", "its pods run current rules by now")
-        yield from self._ask(current, template, judge)
+        yield from assure(self._cluster, self._target, judge, current, template, patience=self._patience)
         return None
-
-    def _ask(self, current: Object, template: Object, judge: Judge) -> Generator[Event, bool, None]:
-        """Go on when the injector's answer is right; one that is down or does not know the MeshConfig yet is asked again.
-
-        Raises `RolloutFailed` where it refuses, stays wrong, or gives no answer. That it cannot be asked is only said: new pods are
-        looked at in any case.
-        """
-        mesh, namespace = self._target.installation.mesh, self._target.subject.workload.namespace
-        deadline, pause = time.monotonic() + self._patience, _FIRST_PAUSE
-        while True:
-            answer = oracle.ask(self._cluster, mesh, current, template, namespace)
-            if answer.unasked:
-                yield Warned(f"{self._target}: the injector could not be asked beforehand: {answer.unasked}")
-            if answer.refused:
-                raise RolloutFailed(f"its next pods would be refused: {answer.refused}; nothing was written")
-            wrong = answer.down
-            if answer.pod and (lacking := judge.wrong(answer.pod, template)):
-                wrong = f"the injector would make a wrong pod: {lacking}"
-            if not wrong:
-                return
-            if time.monotonic() > deadline:
-                raise RolloutFailed(f"{wrong}; nothing was written")
-            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter
-            pause = min(pause * 2, _LONGEST_PAUSE)
 
     def write(self, current: Object) -> Generator[Event, bool, Object]:
         yield from ()
         self._before = _at(current, self._path)
-        moment = _now()
-        if moment == self._before:  # the same second as the restart before: nothing would change
+        self._moment = _now()
+        if self._moment == self._before:  # the same second as the restart before: nothing would change
             time.sleep(1)
-            moment = _now()
-        return self._set(moment)
+            self._moment = _now()
+        return self._set(self._moment)
+
+    def made(self, pod: Object, template: Object) -> bool:  # noqa: ARG002 - a restart leaves its mark on each pod
+        if self._path == rollouts.RESTARTED_AT:
+            return fields.annotations(pod).get(self._path[-1]) == self._moment
+        since = fields.text(pod, "metadata", "creationTimestamp")
+        return not since or since >= self._moment
 
     def take_back(self) -> str:
         try:

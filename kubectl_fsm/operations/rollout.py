@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from kubectl_fsm import fields, rollouts, workloads
 from kubectl_fsm.cluster.interface import EVENTS, PODS, Cluster, View
-from kubectl_fsm.errors import FsmError, RolloutFailed
+from kubectl_fsm.errors import FsmError, NotFound, RolloutFailed
 from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import Comparison, difference, upcoming
 from kubectl_fsm.meshes import Installation
@@ -62,6 +62,9 @@ class Change(Protocol):
     def write(self, current: Object) -> Generator[Event, bool, Object | None]:
         """Begin: the object that was written, None where there was nothing to write. Raises `FsmError`."""
 
+    def made(self, pod: Object, template: Object) -> bool:
+        """Whether a pod that came after the write is made from what was written, whose template is given."""
+
     def take_back(self) -> str:
         """Undo what was written, after new pods turned out wrong; what was done about it, or what to do."""
 
@@ -112,7 +115,7 @@ class Judge:
         if runs is None:
             return f"it has no init container {name} whose rules could be read"
         missing = difference(runs, coming.wanted)
-        return f"its rules still lack: {', '.join(missing)}" if missing else ""
+        return f"its rules would need {', '.join(missing)}" if missing else ""
 
 
 def roll(
@@ -131,7 +134,9 @@ def roll(
         return Outcome("interrupted", rollout.stage)
     except FsmError as error:
         hint = error.hint.partition("\n")[0]
-        return Outcome("failed", f"{error.message}; {hint}" if hint else error.message)
+        stage = rollout.stage if rollout.written and not isinstance(error, RolloutFailed) else ""
+        told = "; ".join(part for part in (error.message, hint, stage) if part)
+        return Outcome("failed", " ".join(told.split()))
 
 
 class _Rollout:
@@ -146,6 +151,7 @@ class _Rollout:
         self._timeout = timeout
         self._judge = Judge(cluster, target)
         self.stage = "nothing was written"
+        self.written = False
         self._right: set[str] = set()
         self._begun = time.monotonic()
 
@@ -158,7 +164,10 @@ class _Rollout:
     def _begin(self) -> Generator[Event, bool, Outcome]:
         """Begin, and leave it at that."""
         resource, obj = self._workload.top
-        current = self._cluster.get(resource, fields.name(obj), self._workload.namespace)
+        try:
+            current = self._cluster.get(resource, fields.name(obj), self._workload.namespace)
+        except NotFound:
+            return _DELETED
         if outcome := (yield from self._change.prepare(current, self._target.subject.pods, self._judge)):
             return outcome
         self.stage = "the write was under way; it may have begun"
@@ -173,22 +182,23 @@ class _Rollout:
         )
         with closing(self._cluster.observe(*views)) as states:
             current, pods = self._seen(*next(states))
+            if current is None:
+                return _DELETED
             if outcome := (yield from self._change.prepare(current, pods, self._judge)):
                 return outcome
             self.stage = "the write was under way; its rollout may have begun"
             written = yield from self._change.write(current)
             if written is None:
                 return Outcome("unchanged")
+            self.written = True
             if rollouts.holds_back(written):
                 return self._change.begun
             return (yield from self._follow(states, {_uid(pod) for pod in pods}, written))
 
-    def _seen(self, objects: Sequence[Object], pods: Sequence[Object]) -> tuple[Object, Sequence[Object]]:
-        """The workload and its pods that live. Raises `RolloutFailed` where the workload is gone."""
+    def _seen(self, objects: Sequence[Object], pods: Sequence[Object]) -> tuple[Object | None, Sequence[Object]]:
+        """The workload, None where it is gone, and its pods that live."""
         uid = _uid(self._workload.top.object)
         found = next((obj for obj in objects if _uid(obj) == uid), None)
-        if found is None:
-            raise RolloutFailed("it has been deleted")
         own = self._workload.uid
         mine = [pod for pod in pods if workloads.lives(pod) and self._owners.of(PODS, pod).uid == own]
         return found, mine
@@ -202,6 +212,10 @@ class _Rollout:
         generation = fields.mapping(written, "metadata").get("generation")
         for objects, pods in states:
             current, live = self._seen(objects, pods)
+            if current is None:
+                raise RolloutFailed("it has been deleted")
+            if held_back := rollouts.holds_back(current):
+                raise RolloutFailed(held_back)
             reached = _reached(current, generation)
             new = [pod for pod in live if _uid(pod) not in old]
             self._check(new, current if reached else written)
@@ -227,17 +241,15 @@ class _Rollout:
     def _check(self, new: Sequence[Object], current: Object) -> None:
         """Raise `RolloutFailed` where a new pod runs wrong rules, or its rules cannot be loaded."""
         template = workloads.template(current) or self._target.subject.template
-        mesh, injector = self._target.installation.mesh, self._target.installation.injector
-        keys = [injector.annotation(found) for found in injector.pod_lists]
-        asked = [fields.annotations(template).get(key) for key in keys]
+        mesh = self._target.installation.mesh
         for pod in new:
             if workloads.crash_loops(pod, mesh.init_container):
                 raise RolloutFailed(f"pod {fields.name(pod)}: {workloads.complaint(pod)}")
-            if _uid(pod) in self._right or [fields.annotations(pod).get(key) for key in keys] != asked:
-                continue  # known already, or made from the template before
+            if _uid(pod) in self._right or not self._change.made(pod, template):
+                continue
             if wrong := self._judge.wrong(pod, template):
-                taken_back = self._change.take_back()
-                raise RolloutFailed(f"pod {fields.name(pod)}: {wrong}; {taken_back}")
+                others = f"; {len(new)} pods had been made anew by then" if len(new) > 1 else ""
+                raise RolloutFailed(f"pod {fields.name(pod)}: {wrong}; {self._change.take_back()}{others}")
             self._right.add(_uid(pod))
 
     def _because(self, current: Object, new: Sequence[Object]) -> str:
@@ -259,6 +271,9 @@ class _Rollout:
         failed = [event for event in own if event.get("reason") == "FailedCreate" and _seen_at(event) >= since]
         latest = max(failed, key=_seen_at, default={})
         return str(latest.get("message", ""))
+
+
+_DELETED = Outcome("left", "it has been deleted")
 
 
 def _uid(obj: Object) -> str:

@@ -39,22 +39,32 @@ class Subject(NamedTuple):
         return f"{self.workload.label} in {self.workload.namespace}"
 
 
-def subjects(
-    cluster: Cluster, owners: Owners, namespace: str, selector: str = "", *, finished: bool = False
-) -> Sequence[Subject]:
-    """Everything in a namespace (in all where it is empty) that makes pods, in the order of namespaces and names.
+class Survey(NamedTuple):
+    """What makes pods, in the order of namespaces and names, and how many pods have finished."""
+
+    subjects: Sequence[Subject]
+    finished: int = 0
+
+
+def subjects(cluster: Cluster, owners: Owners, namespace: str, selector: str = "") -> Sequence[Subject]:
+    """As `survey`, without the count."""
+    return survey(cluster, owners, namespace, selector).subjects
+
+
+def survey(cluster: Cluster, owners: Owners, namespace: str, selector: str = "") -> Survey:
+    """Everything in a namespace (in all where it is empty) that makes pods; finished pods are counted, not looked at.
 
     With a selector only what owns pods with these labels; without one also workloads that have no pod now, because they
     are scaled to zero, their pods are refused, or they are manifests. Pods whose owner shows no template stand alone:
-    each may be recreated in its own way. Pods that have finished are left out unless they are asked for.
+    each may be recreated in its own way.
     """
     pods, _ = cluster.gather(lambda: list(cluster.list(PODS, namespace, selector)), lambda: owners.prefetch(namespace))
     found: dict[str, tuple[Workload, list[Object]]] = {}
-    for pod in pods:
-        if finished or not workloads.finished(pod):
-            workload = owners.of(PODS, pod)
-            alike = "" if workload.template is not None else fields.name(pod)
-            found.setdefault(workload.uid + alike, (workload, []))[1].append(pod)
+    unfinished = [pod for pod in pods if not workloads.finished(pod)]
+    for pod in unfinished:
+        workload = owners.of(PODS, pod)
+        alike = "" if workload.template is not None else fields.name(pod)
+        found.setdefault(workload.uid + alike, (workload, []))[1].append(pod)
     for located in owners.known() if not selector else ():
         if namespace not in ("", located.namespace) or workloads.completed(located.object):
             continue
@@ -62,7 +72,8 @@ def subjects(
         if workload.top == located and workload.template is not None:
             found.setdefault(workload.uid, (workload, []))
     known = [Subject(workload, own) for workload, own in found.values()]
-    return sorted(known, key=lambda subject: (subject.workload.namespace, subject.workload.label))
+    ordered = sorted(known, key=lambda subject: (subject.workload.namespace, subject.workload.label))
+    return Survey(ordered, len(pods) - len(unfinished))
 
 
 def of_mesh(cluster: Cluster, installation: Installation) -> Sequence[Subject]:

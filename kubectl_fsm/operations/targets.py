@@ -8,7 +8,7 @@ from kubectl_fsm.cluster.interface import PODS, Cluster, Resource
 from kubectl_fsm.errors import NotFound, UsageError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.operations.owners import Owners, Workload, pods_of
-from kubectl_fsm.operations.survey import Subject, subjects
+from kubectl_fsm.operations.survey import Subject, Survey, subjects, survey
 
 
 @dataclass(frozen=True)
@@ -69,23 +69,23 @@ def select(cluster: Cluster, owners: Owners, selection: Selection) -> Sequence[S
     return found
 
 
-def chosen(cluster: Cluster, owners: Owners, selection: Selection) -> Sequence[Subject]:
-    """The workloads that a selection means, or whose pods it means: each once, with all its pods, finished ones too."""
+def chosen(cluster: Cluster, owners: Owners, selection: Selection) -> Survey:
+    """The workloads that a selection means, or whose pods it means: each once, with all its pods."""
     scope = selection.scope(cluster)
     if not selection.names and not selection.selector:
-        return subjects(cluster, owners, scope, finished=True)
+        return survey(cluster, owners, scope)
     if selection.selector:
         everything, matching = cluster.gather(
-            lambda: subjects(cluster, owners, scope, finished=True),
+            lambda: survey(cluster, owners, scope),
             lambda: {_key(pod) for pod in cluster.list(PODS, scope, selection.selector)},
         )
-        return [subject for subject in everything if any(_key(pod) in matching for pod in subject.pods)]
+        return Survey([one for one in everything.subjects if any(_key(pod) in matching for pod in one.pods)])
     found: dict[str, Subject] = {}
     for name in selection.names:
         workload = owners.of(*owners.add(*locate(cluster, name, selection.namespace)))
         if workload.uid not in found:
             found[workload.uid] = Subject(workload, pods_of(cluster, owners, workload))
-    return list(found.values())
+    return Survey(list(found.values()))
 
 
 def _key(pod: Object) -> tuple[str, str]:

@@ -20,6 +20,8 @@ from kubectl_fsm.reports import (
 )
 
 API_VERSION = "kubectl-fsm/v1"
+_ROLLED = ("planned", "started", "done")
+"""Results of a restart whose workloads `-o name` prints."""
 
 
 def as_json(report: Report) -> str:
@@ -120,7 +122,7 @@ def _names(report: Report) -> Sequence[str]:
     if isinstance(report, EditsReport):
         return [edit.object for edit in report.edits]
     if isinstance(report, RestartReport):
-        return [item.workload for item in report.items]
+        return [item.workload for item in report.items if item.result in _ROLLED]
     if isinstance(report, ExclusionsReport):
         return [item.object for item in report.items]
     if isinstance(report, RulesReport):

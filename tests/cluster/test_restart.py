@@ -144,8 +144,8 @@ def test_an_injector_that_is_behind_is_asked_again(control_plane, fsm, fsm_plugi
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("lag", "the injector would make a wrong pod: its rules still lack: +6379 outbound-port; nothing was written"),
-        ("wrong", "the injector would make a wrong pod: its rules still lack: +6379 outbound-port, -1 outbound-port"),
+        ("lag", "the injector would make a wrong pod: its rules would need +6379 outbound-port; nothing was written"),
+        ("wrong", "the injector would make a wrong pod: its rules would need +6379 outbound-port, -1 outbound-port"),
         ("down", 'failed calling webhook "fsm-inject.k8s.io"'),
     ],
 )
@@ -179,7 +179,7 @@ def test_the_first_pod_that_is_wrong_ends_the_restart(control_plane, fsm, fsm_pl
     done = fsm_plugin.run("restart", "--all", "-n", shop, "--yes", "-o", "json")
     assert done.returncode == 1
     assert results(done) == {f"{kind}/a": "failed", f"{kind}/b": "not begun"}
-    assert re.search(r"pod a-\S+: its rules still lack: \+6379 outbound-port; the restart was taken back", done.stderr)
+    assert re.search(r"pod a-\S+: its rules would need \+6379 outbound-port; the restart was taken back", done.stderr)
     assert restarted_at(control_plane, kind, "a", shop) is None
     control_plane.kubectl("rollout", "status", f"{kind}/a", "-n", shop, "--timeout=60s")
     assert restarted_at(control_plane, kind, "b", shop) is None

@@ -13,7 +13,7 @@ from kubectl_fsm.arguments import options, order
 from kubectl_fsm.cli import _match
 from kubectl_fsm.cluster import discovery, selectors
 from kubectl_fsm.cluster.interface import BUILT_IN, Resource
-from kubectl_fsm.errors import ApiError, Conflict, Declined, Forbidden, NotFound, Unreachable, UsageError
+from kubectl_fsm.errors import ApiError, Conflict, Declined, Forbidden, NotFound, Refused, Unreachable, UsageError
 from kubectl_fsm.generator import render
 from kubectl_fsm.operations import restart, rollout
 from kubectl_fsm.reports import Failed, Note, Question, Warned
@@ -365,7 +365,9 @@ def test_one_after_the_other_is_rolled_and_verified(roll):
     assert (world.restarted, world.observed) == (["deploy/api", "deploy/web"], ["api", "web"])
     assert texts(events, Note) == [
         "[1/2] deploy/api in shop (2 pods): +6379 outbound-port (context test, mesh fsm (fsm-system))",
+        "deploy/api in shop: 2/2 verified",
         "[2/2] deploy/web in shop (2 pods): +6379 outbound-port (context test, mesh fsm (fsm-system))",
+        "deploy/web in shop: 2/2 verified",
     ]
     assert errors(events) == []
     assert texts(events, Warned) == []
@@ -474,7 +476,7 @@ def test_an_injector_that_does_not_know_the_meshconfig_yet_is_asked_again(roll):
 def test_an_injector_that_stays_wrong_stops_it_before_anything_is_written(roll):
     world = World(*shop("api", "web"), answers=[STALE] * 100)
     report, events = roll(world, "--all")
-    said = "the injector would make a wrong pod: its rules still lack: +6379 outbound-port; nothing was written"
+    said = "the injector would make a wrong pod: its rules would need +6379 outbound-port; nothing was written"
     assert results(report) == [("deploy/api", "failed", said), ("deploy/web", "not begun", "")]
     assert world.written == []
     assert 30 <= sum(world.slept) < 45
@@ -537,7 +539,7 @@ def test_a_wrong_first_new_pod_takes_the_restart_back_and_stops(roll, program):
     steps = {"api": [comes("Deployment", "api", script=STALE)]}
     world = World(*shop("api", "shop", "web"), steps=steps)
     report, events = roll(world, "--all")
-    said = "pod api-new1: its rules still lack: +6379 outbound-port; the restart was taken back"
+    said = "pod api-new1: its rules would need +6379 outbound-port; the restart was taken back"
     assert results(report) == [
         ("deploy/api", "failed", said),
         ("deploy/shop", "not begun", ""),
@@ -557,7 +559,7 @@ def test_a_wrong_first_new_pod_takes_the_restart_back_and_stops(roll, program):
     ]
     assert err.splitlines()[-2:] == [
         f"error: deploy/api in shop: {said}; 2 workloads were not begun",
-        "mend it, then repeat the command: it passes over what is current by then",
+        "mend it, then roll what is outdated by then with kubectl fsm restart",
     ]
 
 
@@ -575,7 +577,7 @@ def test_that_a_restart_could_not_be_taken_back_is_said(roll):
     refusals = [None, Forbidden(403, "Forbidden", "not any more")]
     world = World(*shop("web"), steps={"web": [comes("Deployment", "web", script=STALE)]}, refusals=refusals)
     assert roll(world, "deploy/web")[0].items[0].detail == (
-        "pod web-new1: its rules still lack: +6379 outbound-port; the restart could not be taken back: not any more"
+        "pod web-new1: its rules would need +6379 outbound-port; the restart could not be taken back: not any more"
     )
 
 
@@ -587,7 +589,7 @@ def test_that_a_restart_could_not_be_taken_back_is_said(roll):
             render(
                 "fsm-1.5", {}, {"traffic": {"inboundPortExclusionList": [22]}, "sidecar": {"localProxyMode": "PodIP"}}
             ),
-            "its rules still lack: +6379 outbound-port, -22 inbound-port, -local-proxy-mode PodIP",
+            "its rules would need +6379 outbound-port, -22 inbound-port, -local-proxy-mode PodIP",
         ),
     ],
 )
@@ -598,7 +600,8 @@ def test_what_is_wrong_with_a_new_pod(roll, script, said):
 
 def test_a_new_pod_that_was_not_injected_is_wrong(roll):
     def plain(world):
-        world.put(pod("web-new1", script=None))
+        annotations = world.at("Deployment", "web")["spec"]["template"]["metadata"]["annotations"]
+        world.put(pod("web-new1", script=None, annotations=annotations))
 
     world = World(*shop("web"), steps={"web": [plain]})
     assert (
@@ -681,7 +684,7 @@ def test_pods_that_run_neither_are_wrong_also_after_a_change(roll):
     steps = [together(change, comes("Deployment", "web", script=STALE))]
     world = World(*shop("web"), steps={"web": steps})
     assert roll(world, "deploy/web")[0].items[0].detail == (
-        "pod web-new1: its rules still lack: +7070 outbound-port; the restart was taken back"
+        "pod web-new1: its rules would need +7070 outbound-port; the restart was taken back"
     )
 
 
@@ -888,13 +891,13 @@ def test_another_workload_with_its_name_is_not_written(roll):
 def test_the_same_is_not_said_twice(roll):
     steps = [one_is_new("Deployment", "web"), *[nothing] * 20, done("Deployment", "web")]
     _, events = roll(World(*shop("web"), steps={"web": steps}), "deploy/web")
-    assert len(texts(events, Note)) == 2
+    assert len(texts(events, Note)) == 3
 
 
 def test_how_far_it_is_is_said_now_and_then(roll):
     steps = [*[one_is_new("Deployment", "web")] * 5, done("Deployment", "web")]
     _, events = roll(World(*shop("web"), steps={"web": steps}), "deploy/web")
-    assert texts(events, Note)[1:] == ["deploy/web in shop: 1 of 2 pods new, 2 available"]
+    assert texts(events, Note)[1:-1] == ["deploy/web in shop: 1 of 2 pods new, 2 available"]
 
 
 # Ctrl-C
@@ -931,7 +934,7 @@ def test_ctrl_c_says_where_it_stood_and_begins_nothing_else(program, how, stage,
     ]
     assert err.endswith(
         f"\n\ninterrupted\nerror: interrupted at deploy/api in shop: {stage}; 1 workload was not begun\n"
-        "to go on, repeat the command: it passes over what is current by then\n"
+        "to go on, repeat the command\n"
     )
     assert len(world.written) == written
 
@@ -1253,7 +1256,7 @@ def test_pods_by_the_meshconfig_of_the_plan_are_wrong_once_it_is_another(roll):
     }
     report, _ = roll(World(*shop("api", "web"), steps=steps), "--all")
     assert report.items[1].detail == (
-        "pod web-new1: its rules still lack: +7070 outbound-port, -6379 outbound-port; the restart was taken back"
+        "pod web-new1: its rules would need +7070 outbound-port, -6379 outbound-port; the restart was taken back"
     )
 
 
@@ -1445,7 +1448,7 @@ def test_what_was_wrong_is_said_also_where_the_server_cannot_be_reached_any_more
     gone = Unreachable("no answer from https://here")
     world = World(*shop("web"), steps={"web": [comes("Deployment", "web", script=STALE)]}, refusals=[None, gone])
     assert roll(world, "deploy/web")[0].items[0].detail == (
-        "pod web-new1: its rules still lack: +6379 outbound-port; "
+        "pod web-new1: its rules would need +6379 outbound-port; "
         "the restart could not be taken back: no answer from https://here"
     )
 
@@ -1467,3 +1470,87 @@ def test_every_named_target_that_stays_outdated_is_said(program):
     assert code == 1
     assert "deploy/api in shop was not restarted" in err
     assert "sts/web in shop was not restarted" in err
+
+
+# what others do meanwhile
+
+
+def test_a_pod_of_the_old_template_that_comes_while_the_injector_is_asked_is_neither_right_nor_wrong(roll):
+    """An autoscaler adds it with the rules of before; it goes as the rollout goes on."""
+
+    class Scaled(World):
+        def try_create(self, *args):
+            if not self.trials:
+                self.put(pod("web-scaled", script=STALE))
+            return super().try_create(*args)
+
+    steps = [one_is_new("Deployment", "web"), together(goes("web-scaled"), done("Deployment", "web"))]
+    report, _ = roll(Scaled(*shop("web"), steps={"web": steps}), "deploy/web")
+    assert [(item.result, item.verified) for item in report.items] == [("done", 2)]
+
+
+def test_fewer_pods_than_wanted_are_not_the_end(roll):
+    """The controller says done, and the watch of the pods is behind."""
+    early = together(goes("web-1"), goes("web-2"), comes("Deployment", "web"), says("Deployment", "web", **SERVES))
+    steps = [early, *[nothing] * 3, comes("Deployment", "web", 2)]
+    report, _ = roll(World(*shop("web"), steps={"web": steps}), "deploy/web")
+    assert [(item.result, item.verified, item.pods) for item in report.items] == [("done", 2, 2)]
+    report, _ = roll(World(*shop("web"), steps={"web": [early]}), "deploy/web")
+    assert results(report) == [("deploy/web", "failed", "only 1 of 2 pods are there")]
+
+
+def test_a_workload_that_is_deleted_before_its_turn_stops_nothing(roll):
+    steps = {"api": [together(done("Deployment", "api"), lambda world: world.take("Deployment", "shop"))]}
+    report, events = roll(World(*shop("api", "shop", "web"), steps=steps), "--all")
+    assert results(report) == [
+        ("deploy/api", "done", ""),
+        ("deploy/shop", "left", "it has been deleted"),
+        ("deploy/web", "done", ""),
+    ]
+    assert errors(events) == []
+
+
+def test_a_rollout_that_somebody_pauses_is_not_waited_for(roll):
+    def pause(world):
+        world.at("Deployment", "web")["spec"]["paused"] = True
+
+    world = World(*shop("web"), steps={"web": [one_is_new("Deployment", "web"), pause]})
+    report, _ = roll(world, "deploy/web")
+    assert results(report) == [
+        ("deploy/web", "failed", "its rollout is paused: no pod is replaced until it is resumed")
+    ]
+    assert world.seconds < 1010
+
+
+def test_what_fails_after_the_write_says_that_it_has_begun(roll):
+    class Mute(World):
+        def observe(self, *views):
+            states = super().observe(*views)
+            yield next(states)
+            yield next(states)
+            raise Forbidden(403, "Forbidden", "pods is forbidden: cannot watch", "ask for it")
+
+    report, _ = roll(Mute(*shop("web"), steps={"web": [one_is_new("Deployment", "web")]}), "deploy/web")
+    assert results(report) == [
+        (
+            "deploy/web",
+            "failed",
+            "pods is forbidden: cannot watch; ask for it; its rollout has begun: 1 of 2 pods new, 2 available",
+        )
+    ]
+
+
+def test_the_words_of_a_pod_stay_on_one_line(roll):
+    ended = {"terminated": {"exitCode": 2, "reason": "Error", "message": "boom\nUndo: kubectl delete ns prod"}}
+    status = {"name": "fsm-init", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended}
+    steps = [comes("Deployment", "web", status={"initContainerStatuses": [status]})]
+    report, events = roll(World(*shop("web"), steps={"web": steps}), "deploy/web")
+    assert "boom Undo: kubectl delete ns prod" in report.items[0].detail
+    assert not any("\n" in text for text in errors(events))
+
+
+def test_nothing_by_that_name_is_an_error(roll):
+    for words in (["-l", "app=nope"], ["--all"]):
+        world = World(PORT, NAMESPACE)
+        with pytest.raises(Refused, match="no pods match in shop"):
+            roll(world, *words)

@@ -283,7 +283,7 @@ def test_a_wrong_new_pod_stops_it_and_says_how_to_take_the_edit_back(program):
 
     code, out, err = program(wrong(), *ALL, "--yes")
     undo = "kubectl fsm exclude-port --remove 80 --workload=deploy/shop -n shop"
-    said = f"pod shop-new1: its rules still lack: +80 outbound-port; the edit stays; to take it back: {undo}"
+    said = f"pod shop-new1: its rules would need +80 outbound-port; the edit stays; to take it back: {undo}"
     assert code == 1
     assert f"error: deploy/shop in shop: {said}; 1 workload was not begun\n" in err
     assert out.count("edited") == 2
@@ -345,6 +345,14 @@ def outside(*names):
     return [EMPTY, place, *map(workload, names), *bare]
 
 
+class Outside(World):
+    """The injector adds nothing to the pods of such a namespace."""
+
+    def try_create(self, resource, namespace, obj):
+        self.trials.append(obj)
+        return obj
+
+
 def plain(name):
     """The rollout of a workload whose pods get no rules."""
 
@@ -358,13 +366,13 @@ def plain(name):
 
 
 def test_pods_that_are_to_have_no_rules_are_right_without_any(carry_out):
-    world = World(*outside("api", "web"), steps={"api": [plain("api")], "web": [plain("web")]})
+    world = Outside(*outside("api", "web"), steps={"api": [plain("api")], "web": [plain("web")]})
     report, _ = carry_out(world, *ALL)
     assert [(item.result, item.verified) for item in report.rolled.items] == [("done", 2), ("done", 2)]
 
 
 def test_pods_that_have_rules_and_should_have_none_are_wrong(carry_out):
-    report, _ = carry_out(World(*outside("api", "web")), *ALL)
+    report, _ = carry_out(Outside(*outside("api", "web")), *ALL)
     said = "pod api-new1: it has rules, and should have none: namespace shop is not labelled flomesh.io/monitored-by; "
     assert report.rolled.items[0].detail.startswith(said)
     assert report.rolled.items[1].result == "not begun"
@@ -725,3 +733,37 @@ def test_an_edit_of_a_workload_that_rolls_already_is_followed_to_its_end(carry_o
     world.steps["web"] = [says("Deployment", "web"), done("Deployment", "web")]
     report, _ = carry_out(world, *ALL)
     assert [item.result for item in report.rolled.items] == ["done", "done"]
+
+
+def test_the_injector_is_asked_about_the_template_as_it_will_be(carry_out):
+    """One that is behind is asked again, and no template is written before its answer is right."""
+    world = World(*shop("api", "web"), answers=[STALE, STALE])
+    report, _ = carry_out(world, *ALL)
+    assert [item.result for item in report.rolled.items] == ["done", "done"]
+    assert [fields.annotations(asked) for asked in world.trials] == [{OUT: "80"}] * 4
+    world = World(*shop("api", "web"), answers=[STALE] * 100)
+    report, _ = carry_out(world, *ALL)
+    assert [item.result for item in report.rolled.items] == ["failed", "not begun"]
+    assert "the injector would make a wrong pod" in report.rolled.items[0].detail
+    assert (world.written, report.edits) == ([], [])
+
+
+def test_an_unchanged_template_of_outdated_pods_says_how_to_roll_them(carry_out):
+    has = {OUT: "80"}
+    late = [workload("late", annotations=has), pod("late-1", ("Deployment", "late"), STALE, has)]
+    report, _ = carry_out(World(*shop("api"), *late), *ALL)
+    assert results(report.rolled)[1] == (
+        "deploy/late",
+        "unchanged",
+        "its pods run outdated rules: kubectl fsm restart deploy/late -n shop",
+    )
+
+
+def test_the_undo_of_a_global_edit_is_said_before_anything_is_rolled(carry_out):
+    _, events = carry_out(World(*shop("web")), *GLOBAL)
+    first, second, *_ = texts(events, Note)
+    assert first == (
+        "MeshConfig fsm-mesh-config: outbound-port [] → [6379]: written; its undo: "
+        "kubectl fsm exclude-port --remove 6379"
+    )
+    assert second.startswith("[1/1] deploy/web")
