@@ -49,6 +49,10 @@ class RulesSyntaxError(FsmError):
         return f"{self.message}\n  {self.text}\n  {' ' * self.column}^"
 
 
+class Undecided(FsmError):
+    """What rules do to a packet depends on something that neither the rules nor the packet tell."""
+
+
 class MeshError(FsmError):
     """No mesh was found, or what was asked for could mean more than one."""
 

@@ -25,7 +25,21 @@ from kubectl_fsm.meshes import (
     Item,
     Mesh,
 )
-from kubectl_fsm.netfilter.model import Append, Insert, Jump, Redirect, Rule, Ruleset, apply
+from kubectl_fsm.netfilter.model import (
+    Append,
+    Dnat,
+    Goto,
+    Insert,
+    Jump,
+    Plain,
+    Redirect,
+    Reject,
+    Rule,
+    Ruleset,
+    SetMark,
+    Target,
+    apply,
+)
 from kubectl_fsm.netfilter.script import read, write
 
 YES = ("enabled", "yes", "true")
@@ -260,19 +274,21 @@ def explain(ruleset: Ruleset, injector: Injector | None, wanted: Effective) -> I
 def _effect(rule: Rule, ruleset: Ruleset) -> tuple[str, bool]:
     """Who takes the connection that the rule matches, and whether the rule decides that."""
     target = rule.target
-    if isinstance(target, Jump):
+    if isinstance(target, Jump | Goto):
         first = ruleset.tables["nat"][target.chain].rules[:1]
         if first and isinstance(first[0].target, Redirect):
             return _effect(first[0], ruleset)[0], True
         return f"go on in {target.chain}", False
     if isinstance(target, Redirect):
         return ("sidecar inbound" if target.port == INBOUND_LISTENER else "sidecar outbound"), True
-    name = getattr(target, "value", "")
-    if name in ("RETURN", "ACCEPT"):
-        return "direct", True
-    if name in ("DROP", "REJECT"):
-        return name.lower(), True
-    return f"rewritten to {getattr(target, 'address', '')}", True
+    if isinstance(target, Dnat):
+        return f"rewritten to {target.address}", True
+    if isinstance(target, Plain | Reject):
+        return _EFFECTS.get(target, "reject"), True
+    return "marked" if isinstance(target, SetMark) else "logged", False
+
+
+_EFFECTS: Mapping[Target, str] = {Plain.ACCEPT: "direct", Plain.RETURN: "direct", Plain.DROP: "drop"}
 
 
 class Upcoming(NamedTuple):

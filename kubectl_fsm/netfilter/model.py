@@ -1,215 +1,88 @@
-"""Matches, targets, rules, chains, and the operations that build a ruleset from them.
+"""Rules, chains, tables, and the operations that build a ruleset from them.
 
-Every value proves itself: what iptables 1.8.9 would not take, or a shell could act on, cannot be constructed. The
-errors are `RulesSyntaxError`s about the value alone; a reader adds the line it stood in.
+Every value proves itself: what iptables 1.8.9 would not take cannot be constructed, and names and words hold nothing
+that a shell could act on. The errors are `RulesSyntaxError`s about the value alone; a reader adds the line it stood in.
+Matches and targets have files of their own and are handed on from here.
 """
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import Enum
-from functools import lru_cache
 from typing import NamedTuple
 
 from kubectl_fsm.errors import RulesSyntaxError
+from kubectl_fsm.netfilter.matches import (
+    PROTOCOLS,
+    RANDOM_SHARES,
+    WITH_PORTS,
+    Address,
+    AddressType,
+    Comment,
+    Conntrack,
+    Direction,
+    End,
+    Identity,
+    Interface,
+    Kind,
+    Mark,
+    Match,
+    Nth,
+    Owner,
+    Ports,
+    Protocol,
+    Random,
+    Set,
+    State,
+)
+from kubectl_fsm.netfilter.targets import (
+    MAX_CHAIN,
+    POD_IP,
+    TARGETS,
+    Dnat,
+    Goto,
+    Jump,
+    Log,
+    Masquerade,
+    Plain,
+    Redirect,
+    Reject,
+    SetMark,
+    Snat,
+    Target,
+)
+from kubectl_fsm.netfilter.values import ALL_BITS, MAX_ID, MAX_PORT, Value, require_word
+
+__all__ = [
+    "ALL_BITS", "BUILT_IN_CHAINS", "MAX_ID", "MAX_PORT", "NAT", "POD_IP", "PROTOCOLS", "RANDOM_SHARES", "TARGETS",
+    "WITH_PORTS", "Address", "AddressType", "Append", "Chain", "Chains", "Comment", "Conntrack", "Direction", "Dnat",
+    "End", "Goto", "Identity", "Insert", "Interface", "Jump", "Kind", "Log", "Mark", "Masquerade", "Match", "NewChain",
+    "Nth", "Operation", "Owner", "Plain", "Ports", "Protocol", "Random", "Redirect", "Reject", "Rule", "Ruleset", "Set",
+    "SetMark", "Snat", "State", "Step", "Target", "apply", "as_table", "built_in", "find_loop", "is_user_chain",
+    "misplaced",
+]  # fmt: skip
 
 NAT = "nat"
-BUILT_IN_CHAINS: Mapping[str, tuple[str, ...]] = {NAT: ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING")}
-"""The chains that a table always has, one for each hook it is attached to."""
+BUILT_IN_CHAINS: Mapping[str, tuple[str, ...]] = {
+    "raw": ("PREROUTING", "OUTPUT"),
+    "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
+    NAT: ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
+    "filter": ("INPUT", "FORWARD", "OUTPUT"),
+    "security": ("INPUT", "FORWARD", "OUTPUT"),
+}
+"""The chains that a table always has, one for each hook it is attached to; tables in the order in which one hook runs
+them."""
 
-PROTOCOLS: Mapping[str, int] = {"all": 0, "icmp": 1, "tcp": 6, "udp": 17}
-WITH_PORTS = frozenset({"tcp", "udp"})
-POD_IP = "$POD_IP"
-"""Stands for the pod's own address, which the init container's shell fills in; the one variable that rules may hold."""
-
-MAX_PORT = 65535
-MAX_ID = 2**32 - 2
-"""The highest user or group id; 2³² - 1 means none."""
-
-_MAX_MULTIPORT = 15
-"""How many ports one multiport match holds; a range takes two of them (XT_MULTI_PORTS of the kernel)."""
-
-_MAX_INTERFACE = 15
-_MAX_CHAIN = 28
-_SHOWN = 40
 _MAX_STEPS = 1_000_000
 """Steps of one walk before it is called endless: jumps that branch double at every level."""
 
-_PLAIN_WORD = re.compile(r"[0-9A-Za-z_.,:/+@%=-]*")
-_PLAIN_TEXT = re.compile(r'[^"\\$`\x00-\x1f\x7f-\x9f]*')
-
-
-class End(Enum):
-    """Which end of a connection; the value is the letter that iptables' options use for it."""
-
-    SOURCE = "s"
-    DESTINATION = "d"
-
-
-class Direction(Enum):
-    """Which way a packet passes an interface; the value is the letter of iptables' option."""
-
-    IN = "i"
-    OUT = "o"
-
-
-class Identity(Enum):
-    """What of a socket's owner is looked at."""
-
-    UID = "uid"
-    GID = "gid"
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """`-p`: the transport protocol, by its lower-case name."""
-
-    name: str
-    negated: bool = False
-
-    def __post_init__(self) -> None:
-        if self.name not in PROTOCOLS:
-            raise RulesSyntaxError(f"unknown protocol {shown(self.name)}", self.name)
-        if self.negated and self.name == "all":
-            raise RulesSyntaxError("no packet is of no protocol", self.name)
-
-
-@dataclass(frozen=True)
-class Address:
-    """`-s`, `-d`: an IPv4 address or range, kept as it was written (`2.2.2.2/24`)."""
-
-    end: End
-    text: str
-    negated: bool = False
-
-    def __post_init__(self) -> None:
-        _masked(self.text)
-
-    @property
-    def bits(self) -> tuple[int, int]:
-        """Value and mask as 32-bit numbers; host bits are cleared, as iptables does."""
-        return _masked(self.text)
-
-    @property
-    def network(self) -> str:
-        """The range that is really matched, as `iptables-save` writes it: `2.2.2.2/24` is `2.2.2.0/24`."""
-        value, mask = self.bits
-        length = mask.bit_count()
-        contiguous = mask == 2**32 - 2 ** (32 - length)
-        return f"{_quad(value)}/{length if contiguous else _quad(mask)}"
-
-
-@dataclass(frozen=True)
-class Ports:
-    """`--dport`, or with `multi` the multiport match `--dports`: ports, each range with both its ends."""
-
-    end: End
-    ranges: tuple[range, ...]
-    negated: bool = False
-    multi: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.ranges or not all(0 <= ports.start < ports.stop <= MAX_PORT + 1 for ports in self.ranges):
-            raise RulesSyntaxError("a range of ports has to go up, within 0 to 65535")
-        if not self.multi and len(self.ranges) > 1:
-            raise RulesSyntaxError("more than one port needs a multiport match")
-        if sum(1 if len(ports) == 1 else 2 for ports in self.ranges) > _MAX_MULTIPORT:
-            raise RulesSyntaxError(f"too many ports: a multiport match holds {_MAX_MULTIPORT}, a range counts as two")
-
-
-@dataclass(frozen=True)
-class Owner:
-    """`-m owner`: the user or group of the process that sends, as a range of ids."""
-
-    identity: Identity
-    ids: range
-    negated: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.ids.start < self.ids.stop <= MAX_ID + 1:
-            raise RulesSyntaxError("a range of ids has to go up, within 0 to 4294967294")
-
-
-@dataclass(frozen=True)
-class Interface:
-    """`-i`, `-o`: a network interface; a final `+` stands for any ending."""
-
-    direction: Direction
-    name: str
-    negated: bool = False
-
-    def __post_init__(self) -> None:
-        _require_word(self.name, "interface name", _MAX_INTERFACE)
-
-
-@dataclass(frozen=True)
-class Comment:
-    """`-m comment`: a remark that matches everything."""
-
-    text: str
-
-    def __post_init__(self) -> None:
-        _require(_PLAIN_TEXT, self.text, "comment")
-
-
-Match = Protocol | Address | Ports | Owner | Interface | Comment
-
-
-class Plain(Enum):
-    """A target without parameters."""
-
-    ACCEPT = "ACCEPT"
-    DROP = "DROP"
-    REJECT = "REJECT"
-    RETURN = "RETURN"
-
-
-@dataclass(frozen=True)
-class Jump:
-    """On to a user-defined chain, and back here where that has no answer."""
-
-    chain: str
-
-    def __post_init__(self) -> None:
-        _require_word(self.chain, "chain name", _MAX_CHAIN)
-
-
-@dataclass(frozen=True)
-class Redirect:
-    """To this machine itself; without `port` the packet keeps its own."""
-
-    port: int | None = None
-
-    def __post_init__(self) -> None:
-        _require_target_port(self.port)
-
-
-@dataclass(frozen=True)
-class Dnat:
-    """To another destination: an IPv4 address or `POD_IP`; without `port` the packet keeps its own."""
-
-    address: str
-    port: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.address != POD_IP:
-            if "/" in self.address:
-                raise RulesSyntaxError("one address is wanted, not a range", self.address, self.address.index("/"))
-            _masked(self.address)
-        _require_target_port(self.port)
-
-
-Target = Plain | Jump | Redirect | Dnat
-
-TARGETS: Mapping[str, Plain | type[Redirect | Dnat]] = {
-    **{target.value: target for target in Plain},
-    "REDIRECT": Redirect,
-    "DNAT": Dnat,
+_PLACES: Mapping[type, tuple[str, ...]] = {
+    Redirect: ("PREROUTING", "OUTPUT"),
+    Dnat: ("PREROUTING", "OUTPUT"),
+    Snat: ("INPUT", "POSTROUTING"),
+    Masquerade: ("POSTROUTING",),
 }
-"""What `-j` can name besides chains, which may not be called so."""
+"""Targets that only the nat table has, and the hooks at which the kernel takes them."""
 
 
 class Rule(NamedTuple):
@@ -228,44 +101,50 @@ class Chain(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One rule on a packet's way: `depth` counts the jumps that led to its chain."""
+    """One rule on a packet's way: `depth` counts the jumps that led to its chain, `position` its rules, from 1."""
 
     chain: str
     rule: Rule
     depth: int
+    position: int
 
 
-@dataclass(frozen=True)
-class Ruleset:
+class Ruleset(Value):
     """The state that a packet meets: tables by name, in each its chains by name, built-in ones first.
 
-    Raises `RulesSyntaxError` where a jump leads to a chain that is built in or does not exist.
+    Raises `RulesSyntaxError` where a jump leads to a chain that is built in or does not exist, and where a target
+    stands in a table or is reached from a hook where the kernel does not take it. Loops are left to `find_loop`: where
+    nothing jumps into one, the kernel takes it.
     """
 
     tables: Mapping[str, Mapping[str, Chain]]
 
-    def __post_init__(self) -> None:
+    def validate(self) -> None:
         for table, chains in self.tables.items():
-            for chain in chains.values():
-                for rule in chain.rules:
-                    if isinstance(rule.target, Jump) and not is_user_chain(rule.target.chain, chains, table):
-                        raise RulesSyntaxError(
-                            f"{chain.name} jumps to {rule.target.chain}, which is no user-defined chain"
-                        )
+            links: dict[str, set[str]] = {}
+            special: dict[str, set[type]] = {}
+            for name, chain in chains.items():
+                links[name] = {rule.target.chain for rule in chain.rules if isinstance(rule.target, Jump | Goto)}
+                special[name] = {type(rule.target) for rule in chain.rules} & _PLACES.keys()
+                for linked in links[name]:
+                    if not is_user_chain(linked, chains, table):
+                        raise RulesSyntaxError(f"{name} jumps to {linked}, which is no user-defined chain")
+            if any(special.values()):
+                _check_places(table, links, special)
 
     def walk(self, hook: str, table: str = NAT) -> Iterator[Step]:
         """Every rule that a packet of this hook could meet, in order of evaluation.
 
-        A jump comes before the rules of its chain, one deeper; whether a rule matches is not asked. Raises
-        `RulesSyntaxError` on reaching a loop, or after a million steps.
+        A jump comes before the rules of its chain, one deeper, and so does a goto; whether a rule matches is not
+        asked. Raises `RulesSyntaxError` on reaching a loop, or after a million steps.
         """
         chains = self.tables[table]
-        stack = [(hook, iter(chains[hook].rules))]
+        stack = [(hook, iter(enumerate(chains[hook].rules, 1)))]
         entered = {hook}
         steps = 0
         while stack:
             name, rules = stack[-1]
-            rule = next(rules, None)
+            position, rule = next(rules, (0, None))
             if rule is None:
                 entered.remove(name)
                 stack.pop()
@@ -273,27 +152,80 @@ class Ruleset:
             steps += 1
             if steps > _MAX_STEPS:
                 raise RulesSyntaxError(f"the jumps from {hook} branch too often to be followed")
-            yield Step(name, rule, len(stack) - 1)
-            if isinstance(rule.target, Jump):
+            yield Step(name, rule, len(stack) - 1, position)
+            if isinstance(rule.target, Jump | Goto):
                 chain = rule.target.chain
                 if chain in entered:
                     raise RulesSyntaxError(f"loop: a packet in chain {chain} jumps back to it from {name}")
                 entered.add(chain)
-                stack.append((chain, iter(chains[chain].rules)))
+                stack.append((chain, iter(enumerate(chains[chain].rules, 1))))
+
+
+def misplaced(target: Target, table: str, hook: str | None) -> str:
+    """Why the kernel does not take a target in this table or, where `hook` is told, at this hook; empty where it does."""
+    return _misplaced(type(target), table, hook)
+
+
+def _misplaced(kind: type, table: str, hook: str | None) -> str:
+    places = _PLACES.get(kind)
+    if places is None or (table == NAT and (hook is None or hook in places)):
+        return ""
+    name = next(name for name, known in TARGETS.items() if known is kind)
+    return f"{name} is possible only in table {NAT} at {' and '.join(places)}"
+
+
+def _check_places(table: str, links: Mapping[str, set[str]], special: Mapping[str, set[type]]) -> None:
+    """Every target is where the kernel takes it, from whichever hook it is reached."""
+    for kind in {kind for kinds in special.values() for kind in kinds}:
+        if why := _misplaced(kind, table, None):
+            raise RulesSyntaxError(why)
+    for hook in BUILT_IN_CHAINS[table]:
+        reached, waiting = {hook}, [hook]
+        while waiting:
+            chain = waiting.pop()
+            for kind in special.get(chain, ()):
+                if why := _misplaced(kind, table, hook):
+                    raise RulesSyntaxError(f"{why}, and {hook} leads to it in {chain}")
+            found = links.get(chain, set()) - reached
+            reached |= found
+            waiting += found
+
+
+def find_loop(links: Mapping[str, Iterable[str]]) -> tuple[str, str] | None:
+    """A chain and the one that it jumps back to, so that a packet would never leave them; None where there is none.
+
+    `links` says which chains each chain jumps to.
+    """
+    done: set[str] = set()
+    for first in links:
+        stack = [(first, iter(links[first]))]
+        entered = {first}
+        while stack:
+            chain, following = stack[-1]
+            linked = next(following, None)
+            if linked is None:
+                done.add(chain)
+                entered.remove(chain)
+                stack.pop()
+            elif linked in entered:
+                return chain, linked
+            elif linked not in done:
+                entered.add(linked)
+                stack.append((linked, iter(links.get(linked, ()))))
+    return None
 
 
 Chains = dict[str, deque[Rule]]
 """A table's chains while operations change them."""
 
 
-@dataclass(frozen=True)
-class NewChain:
+class NewChain(Value):
     """`-N`: an empty user-defined chain."""
 
     chain: str
 
-    def __post_init__(self) -> None:
-        _require_word(self.chain, "chain name", _MAX_CHAIN)
+    def validate(self) -> None:
+        require_word(self.chain, "chain name", MAX_CHAIN)
 
     def apply(self, chains: Chains) -> None:
         if self.chain in chains or self.chain in TARGETS:
@@ -338,15 +270,16 @@ def apply(operations: Iterable[Operation]) -> Ruleset:
     chains = built_in()
     for operation in operations:
         operation.apply(chains)
-    hooks = BUILT_IN_CHAINS[NAT]
-    return Ruleset(
-        {
-            NAT: {
-                name: Chain(name, Plain.ACCEPT if name in hooks else None, tuple(rules))
-                for name, rules in chains.items()
-            }
-        }
-    )
+    return Ruleset({NAT: as_table(NAT, chains, {})})
+
+
+def as_table(table: str, chains: Chains, policies: Mapping[str, Plain]) -> Mapping[str, Chain]:
+    """The chains that operations have led to; a built-in one without a policy of its own accepts."""
+    hooks = BUILT_IN_CHAINS[table]
+    return {
+        name: Chain(name, policies.get(name, Plain.ACCEPT) if name in hooks else None, tuple(rules))
+        for name, rules in chains.items()
+    }
 
 
 def is_user_chain(name: str, chains: Container[str], table: str = NAT) -> bool:
@@ -354,68 +287,7 @@ def is_user_chain(name: str, chains: Container[str], table: str = NAT) -> bool:
     return name in chains and name not in BUILT_IN_CHAINS[table]
 
 
-def decimal(text: str, most: int, what: str) -> int:
-    """A number from 0 to `most` in plain decimal: iptables reads a leading zero as octal, so there is none."""
-    digits = text.isascii() and text.isdigit() and len(text) <= len(str(most))
-    if not digits or (text[0] == "0" and text != "0") or int(text) > most:
-        raise RulesSyntaxError(f"{shown(text)} is no {what}: a number from 0 to {most}", text)
-    return int(text)
-
-
-def shown(text: str) -> str:
-    """A text from elsewhere, as a message can quote it: on one line, and not all of a long one."""
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
-
-
-def is_word(text: str) -> bool:
-    """Whether a text stands for itself, unquoted, as an argument."""
-    return text != "" and not text.startswith("-") and _PLAIN_WORD.fullmatch(text) is not None
-
-
 def _rules(chains: Chains, name: str) -> deque[Rule]:
     if name not in chains:
         raise RulesSyntaxError("there is no chain of this name yet", name)
     return chains[name]
-
-
-def _require(pattern: re.Pattern[str], text: str, what: str) -> None:
-    found = pattern.match(text)
-    end = found.end() if found else 0
-    if end < len(text):
-        raise RulesSyntaxError(f"a {what} cannot hold this character", text, end)
-
-
-def _require_word(text: str, what: str, longest: int) -> None:
-    _require(_PLAIN_WORD, text, what)
-    if not text or text.startswith("-"):
-        raise RulesSyntaxError(f"a {what} is missing", text)
-    if len(text) > longest:
-        raise RulesSyntaxError(f"a {what} has at most {longest} characters", text, longest)
-
-
-def _require_target_port(port: int | None) -> None:
-    if port is not None and not 1 <= port <= MAX_PORT:
-        raise RulesSyntaxError(f"a port to go to is a number from 1 to {MAX_PORT}")
-
-
-@lru_cache(maxsize=1024)
-def _masked(text: str) -> tuple[int, int]:
-    """Value and mask of `a.b.c.d`, `a.b.c.d/length` or `a.b.c.d/mask`, the value without host bits."""
-    address, slash, suffix = text.partition("/")
-    value = _number(address, text)
-    if not slash:
-        return value, 2**32 - 1
-    mask = _number(suffix, text) if "." in suffix else 2**32 - 2 ** (32 - decimal(suffix, 32, "prefix length"))
-    return value & mask, mask
-
-
-def _number(quad: str, text: str) -> int:
-    octets = quad.split(".", 4)
-    if len(octets) != 4:  # noqa: PLR2004 - an IPv4 address has four
-        raise RulesSyntaxError("an IPv4 address or range is a.b.c.d or a.b.c.d/length", text)
-    first, second, third, fourth = (decimal(octet, 255, "part of an IPv4 address") for octet in octets)
-    return first << 24 | second << 16 | third << 8 | fourth
-
-
-def _quad(value: int) -> str:
-    return ".".join(str(value >> shift & 255) for shift in (24, 16, 8, 0))

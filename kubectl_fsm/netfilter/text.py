@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from kubectl_fsm.netfilter.model import (
+from collections.abc import Iterable
+
+from kubectl_fsm.netfilter.matches import (
     Address,
+    AddressType,
     Comment,
+    Conntrack,
     Direction,
     End,
     Identity,
     Interface,
+    Kind,
+    Mark,
     Match,
+    Nth,
     Owner,
     Ports,
     Protocol,
-    Rule,
+    Random,
+    Set,
+    State,
 )
+from kubectl_fsm.netfilter.model import Rule
+from kubectl_fsm.netfilter.values import ALL_BITS
 
 _LOOPBACK = "lo"
 
@@ -41,9 +52,31 @@ def _words(match: Match, *, sided: bool) -> str:
         words = _ports(match)
     elif isinstance(match, Owner):
         words = f"{'uid' if match.identity is Identity.UID else 'gid'} {_numbers(match.ids)}"
-    else:
+    elif isinstance(match, Protocol):
         words = match.name
+    else:
+        return _other(match)
     return f"not {words}" if match.negated else words
+
+
+def _other(match: Conntrack | AddressType | Random | Nth | Mark | Set) -> str:
+    if isinstance(match, Random | Nth):
+        return f"{match.probability:.3g} of all"
+    if isinstance(match, Conntrack):
+        words = f"state {_names(state.value for state in State if state in match.states)}"
+    elif isinstance(match, AddressType):
+        side = "from" if match.end is End.SOURCE else "to"
+        words = f"{side} {_names(kind.value for kind in Kind if kind in match.kinds)} addresses"
+    elif isinstance(match, Mark):
+        words = f"mark {match.value:#x}" if match.mask == ALL_BITS else f"mark {match.value:#x}/{match.mask:#x}"
+    else:
+        sides = ", ".join("source" if end is End.SOURCE else "destination" for end in match.ends)
+        words = f"{sides} in set {match.name}"
+    return f"not {words}" if match.negated else words
+
+
+def _names(words: Iterable[str]) -> str:
+    return " or ".join(words)
 
 
 def _interface(match: Interface, *, sided: bool) -> str:
@@ -60,7 +93,10 @@ def _address(match: Address) -> str:
 
 def _ports(match: Ports) -> str:
     ports = ", ".join(map(_numbers, match.ranges))
-    return f"source port {ports}" if match.end is End.SOURCE else f"port {ports}"
+    return f"{_PORTS[match.end]} {ports}"
+
+
+_PORTS = {None: "either port", End.SOURCE: "source port", End.DESTINATION: "port"}
 
 
 def _numbers(numbers: range) -> str:
