@@ -118,6 +118,8 @@ class _Reader:
     def _remark(self, line: str, number: int) -> None:
         if _PARTIAL.match(line):
             raise placed("this dump does not show all tables", line, 0, number)
+        if len(line) > len("# ") and line != _GENERATED and _GENERATED.startswith(line):
+            raise placed("cut off: this begins another table", line, len(line), number)
         if line.startswith((_GENERATED, _COMPLETED)):
             generated = line.startswith(_GENERATED)
             if self.changes or (generated and self.promised):

@@ -32,6 +32,8 @@ from kubectl_fsm.netfilter.values import MAX_PORT
 
 _MAX_DEPTH = 16
 """How many chains up and down are looked at: as many as nf_tables lets rules jump."""
+_MAX_STEPS = 500_000
+"""How many comparisons of rules are made; what would take more is not found."""
 
 
 class Shadow(NamedTuple):
@@ -65,6 +67,7 @@ class _Search:
         self.chains = chains
         self.sites: dict[str, list[_Site]] = {}
         self.entries: dict[str, tuple[Match, ...]] = {}
+        self.steps = 0
         self.marked = False
         for chain in chains.values():
             for index, rule in enumerate(chain.rules):
@@ -74,27 +77,30 @@ class _Search:
 
     def cover(self, chain: Chain, index: int, known: tuple[Match, ...], depth: int) -> Rule | None:
         """The rule that takes every packet of which `known` holds before it reaches this place, on whichever way."""
-        known += self.entry(chain.name)
+        known += self.entry(chain.name, 0)
         for rule in chain.rules[:index]:
             if self.takes(rule, known, depth):
                 return rule
         sites = self.sites.get(chain.name)
-        if not sites or depth == _MAX_DEPTH:
+        if not sites or depth == _MAX_DEPTH or self.steps > _MAX_STEPS:
             return None
         found = [self.cover(site.chain, site.place, known + site.matches, depth + 1) for site in sites]
         return found[0] if all(found) else None
 
-    def entry(self, chain: str) -> tuple[Match, ...]:
+    def entry(self, chain: str, depth: int) -> tuple[Match, ...]:
         """What holds of every packet in a chain: what all ways into it ask for."""
+        if depth == _MAX_DEPTH:
+            return ()
         if chain not in self.entries:
             self.entries[chain] = ()
-            ways = [site.matches + self.entry(site.chain.name) for site in self.sites.get(chain, ())]
+            ways = [site.matches + self.entry(site.chain.name, depth + 1) for site in self.sites.get(chain, ())]
             self.entries[chain] = tuple(match for match in ways[0] if all(match in way for way in ways)) if ways else ()
         return self.entries[chain]
 
     def takes(self, rule: Rule, known: tuple[Match, ...], depth: int) -> bool:
         """Whether a packet of which `known` holds matches this rule for certain, and never gets to the next one."""
-        if not all(self.implied(match, known) for match in rule.matches):
+        self.steps += 1
+        if self.steps > _MAX_STEPS or not all(self.implied(match, known) for match in rule.matches):
             return False
         if isinstance(rule.target, Jump):
             return self.keeps(self.chains[rule.target.chain], known, depth + 1)
@@ -102,7 +108,7 @@ class _Search:
 
     def keeps(self, chain: Chain, known: tuple[Match, ...], depth: int) -> bool:
         """Whether a packet that enters the chain never comes back from it."""
-        if depth > _MAX_DEPTH:
+        if depth > _MAX_DEPTH or self.steps > _MAX_STEPS:
             return False
         for rule in chain.rules:
             target = rule.target

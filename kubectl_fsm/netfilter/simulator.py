@@ -78,7 +78,7 @@ class Packet(NamedTuple):
 
     Addresses are text; what does not apply is None. `uid` and `gid` are those of the sending process; without both the
     packet has no socket. `mark` is what it is marked with before the first table. `local` are the machine's own
-    addresses, for rules that ask whether an address is local; any other address then counts as another machine's.
+    addresses, for rules that ask whether an address is local.
     """
 
     hook: str
@@ -609,7 +609,7 @@ def _kinds(number: int, local: frozenset[str] | None) -> frozenset[Kind]:
         return frozenset({Kind.MULTICAST})
     if local is None:
         return _OPEN
-    return frozenset({Kind.LOCAL if number in map(_address, local) else Kind.UNICAST})
+    return frozenset({Kind.LOCAL}) if number in map(_address, local) else _OPEN - {Kind.LOCAL}
 
 
 def _mark_test(match: Mark) -> _Test:
