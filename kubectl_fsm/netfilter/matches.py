@@ -283,3 +283,12 @@ class Comment(Value):
 
 
 Match = Protocol | Address | Ports | Owner | Interface | Conntrack | AddressType | Random | Nth | Mark | Set | Comment
+
+
+def always(match: Match) -> bool:
+    """Whether every packet matches that can have what the match looks at."""
+    if isinstance(match, Ports):
+        return not match.negated and match.end is not None and range(MAX_PORT + 1) in match.ranges
+    if isinstance(match, Address):
+        return not match.negated and match.bits[1] == 0
+    return match == Protocol("all") or (isinstance(match, Interface) and match.name == "+" and not match.negated)

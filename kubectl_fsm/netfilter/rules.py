@@ -23,12 +23,13 @@ from kubectl_fsm.netfilter.matches import (
     Owner,
     Ports,
     Protocol,
+    always,
 )
 from kubectl_fsm.netfilter.model import Rule
 from kubectl_fsm.netfilter.options import MODULES, OPTIONS, STATISTIC, module_of, read_statistic, write_option
 from kubectl_fsm.netfilter.target_options import read_target, write_target
 from kubectl_fsm.netfilter.targets import Dnat, Goto, Masquerade, Redirect, Reject, Snat, Target
-from kubectl_fsm.netfilter.values import MAX_PORT, shown
+from kubectl_fsm.netfilter.values import shown
 from kubectl_fsm.netfilter.words import Quoting, Words
 
 _GROUPED = frozenset({"owner", "addrtype", *WITH_PORTS})
@@ -112,15 +113,10 @@ def _groups(rule: Rule) -> list[tuple[str, list[Match]]]:
 
 
 def _plainest(match: Match) -> Match | None:
-    """A match as the kernel holds it; None where it matches everything."""
-    if isinstance(match, Address):
-        everything = not match.negated and match.bits[1] == 0
-        return None if everything else Address(match.end, match.network, match.negated)
-    everything = (
-        match in (Protocol("all"), Interface(Direction.IN, "+"), Interface(Direction.OUT, "+"))
-        or (isinstance(match, Ports) and not match.multi and not match.negated and len(match.ranges[0]) > MAX_PORT)
-    )  # fmt: skip
-    return None if everything else match
+    """A match as the kernel holds it; None where it holds nothing since everything matches."""
+    if always(match) and not (isinstance(match, Ports) and match.multi):
+        return None
+    return Address(match.end, match.network, match.negated) if isinstance(match, Address) else match
 
 
 def _protocol_of(matches: Iterable[Match]) -> str:

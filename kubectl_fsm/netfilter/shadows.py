@@ -25,6 +25,7 @@ from kubectl_fsm.netfilter.matches import (
     Protocol,
     Random,
     State,
+    always,
 )
 from kubectl_fsm.netfilter.model import NAT, Chain, Rule, Ruleset
 from kubectl_fsm.netfilter.targets import Goto, Jump, Log, Plain, SetMark
@@ -131,13 +132,7 @@ class _Search:
             return wanted.probability == 1
         if isinstance(wanted, Mark) and self.marked:
             return False
-        return _always(wanted) or any(_implies(match, wanted) for match in known)
-
-
-def _always(wanted: Match) -> bool:
-    if isinstance(wanted, Address):
-        return wanted.bits[1] == 0 and not wanted.negated
-    return wanted == Protocol("all") or (isinstance(wanted, Interface) and wanted.name == "+" and not wanted.negated)
+        return always(wanted) or any(_implies(match, wanted) for match in known)
 
 
 def _implies(known: Match, wanted: Match) -> bool:  # noqa: PLR0911 - one answer for each class

@@ -49,6 +49,7 @@ from kubectl_fsm.netfilter.matches import (
     Random,
     Set,
     State,
+    always,
 )
 from kubectl_fsm.netfilter.model import BUILT_IN_CHAINS, Chain, Rule, Ruleset, find_loop
 from kubectl_fsm.netfilter.rules import write_saved
@@ -504,7 +505,7 @@ _BITS: Mapping[State, int] = {state: 1 << index for index, state in enumerate(St
 
 
 def _needs_test(match: Match) -> bool:
-    return not isinstance(match, Comment | Random | Nth) and match != Protocol("all")
+    return not isinstance(match, Comment | Random | Nth) and not always(match)
 
 
 def _test(match: Match) -> _Test:
