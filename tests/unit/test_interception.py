@@ -256,3 +256,26 @@ def test_the_difference_of_two_pods_rules():
         "+local-proxy-mode PodIP",
     ]
     assert interception.difference(wanted, wanted) == []
+
+
+def test_effects_of_targets_that_no_injector_writes():
+    """A script that somebody edited is explained too, without taking what goes on for a decision."""
+    rules = [
+        "-j LOG",
+        "-j MARK --set-mark 1",
+        "-g X",
+        "-p tcp -j REJECT --reject-with tcp-reset",
+        "-j DROP",
+        "-j ACCEPT",
+    ]
+    text = " && ".join(["iptables -t nat -N X", *(f"iptables -t nat -A OUTPUT {rule}" for rule in rules)])
+    runs = read_script(text)
+    lines = interception.explain(runs.ruleset, None, runs.effective)
+    assert [(line.effect, line.decides) for line in lines] == [
+        ("logged", False),
+        ("marked", False),
+        ("go on in X", False),
+        ("reject", True),
+        ("drop", True),
+        ("direct", True),
+    ]
