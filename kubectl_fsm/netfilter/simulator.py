@@ -22,42 +22,31 @@ chance, `simulate` raises `Undecided` too, and `outcomes` follows each possibili
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
 from kubectl_fsm.errors import RulesSyntaxError, Undecided
-from kubectl_fsm.netfilter.matches import (
-    MAX_PROTOCOL,
-    PROTOCOLS,
-    Address,
-    AddressType,
-    Comment,
-    Conntrack,
-    Direction,
-    End,
-    Identity,
-    Interface,
-    Kind,
-    Mark,
-    Match,
-    Nth,
-    Owner,
-    Ports,
-    Protocol,
-    Random,
-    Set,
-    State,
-    always,
+from kubectl_fsm.netfilter.conditions import (
+    BITS,
+    OUTPUT,
+    PREROUTING,
+    Condition,
+    Facts,
+    Packet,
+    condition,
+    needs_condition,
+    number_of,
 )
+from kubectl_fsm.netfilter.matches import Address, AddressType, Interface, Nth, Owner, Ports, Random, Set, State
 from kubectl_fsm.netfilter.model import BUILT_IN_CHAINS, Chain, Rule, Ruleset, find_loop
 from kubectl_fsm.netfilter.rules import write_saved
 from kubectl_fsm.netfilter.targets import POD_IP, Dnat, Goto, Jump, Log, Plain, Redirect, Reject, SetMark, Target
-from kubectl_fsm.netfilter.values import ALL_BITS, MAX_PORT, masked
+from kubectl_fsm.netfilter.values import MAX_PORT
 
-OUTPUT = "OUTPUT"
-PREROUTING = "PREROUTING"
+__all__ = ["Action", "Outcome", "Packet", "Verdict", "Visit", "outcomes", "simulate"]
+
 LOOPBACK = "127.0.0.1"
 _MAX_STEPS = 1_000_000
 _MAX_OUTCOMES = 100_000
@@ -72,28 +61,6 @@ class Action(Enum):
     REJECT = "REJECT"
     REDIRECT = "REDIRECT"
     DNAT = "DNAT"
-
-
-class Packet(NamedTuple):
-    """The first packet of a connection, at `OUTPUT` (a process sent it) or `PREROUTING` (it came in).
-
-    Addresses are text; what does not apply is None. `uid` and `gid` are those of the sending process; without both the
-    packet has no socket. `mark` is what it is marked with before the first table. `local` are the machine's own
-    addresses, for rules that ask whether an address is local.
-    """
-
-    hook: str
-    protocol: str = "tcp"
-    source: str | None = None
-    destination: str | None = None
-    source_port: int | None = None
-    destination_port: int | None = None
-    in_interface: str | None = None
-    out_interface: str | None = None
-    uid: int | None = None
-    gid: int | None = None
-    mark: int = 0
-    local: frozenset[str] | None = None
 
 
 class Visit(NamedTuple):
@@ -159,54 +126,6 @@ def outcomes(ruleset: Ruleset, packet: Packet) -> tuple[Outcome, ...]:
     return tuple(found)
 
 
-class _Facts:
-    """The packet as tests see it, in numbers; None where it does not tell. The rules change some of it."""
-
-    __slots__ = (
-        "destination",
-        "destination_port",
-        "gid",
-        "in_interface",
-        "local",
-        "mark",
-        "out_interface",
-        "protocol",
-        "rewritten",
-        "socket",
-        "source",
-        "source_port",
-        "states",
-        "uid",
-    )
-
-    def __init__(self, packet: Packet) -> None:
-        outgoing = packet.hook == OUTPUT
-        self.protocol = _protocol(packet.protocol)
-        self.source = None if packet.source is None else _address(packet.source)
-        self.destination = None if packet.destination is None else _address(packet.destination)
-        self.source_port = packet.source_port
-        self.destination_port = packet.destination_port
-        self.in_interface = "" if outgoing else packet.in_interface
-        self.out_interface = packet.out_interface if outgoing else ""
-        self.uid = packet.uid
-        self.gid = packet.gid
-        self.socket = outgoing and not (packet.uid is None and packet.gid is None)
-        self.mark = packet.mark
-        self.local = packet.local
-        self.states = 0
-        self.rewritten = 0
-
-    def copy(self) -> _Facts:
-        twin = object.__new__(_Facts)
-        for name in self.__slots__:
-            setattr(twin, name, getattr(self, name))
-        return twin
-
-
-_Test = Callable[[_Facts], bool | None]
-"""Whether a match holds; None where that is not known."""
-
-
 class _Do(Enum):
     """What to do where a rule matches."""
 
@@ -229,14 +148,14 @@ class _Entry:
         for match in rule.matches:
             if isinstance(match, Random | Nth):
                 self.share *= match.probability
-        self.matches = [match for match in rule.matches if _needs_test(match)]
-        self.tests: list[_Test] = [_test(match) for match in self.matches]
+        self.matches = [match for match in rule.matches if needs_condition(match)]
+        self.tests: list[Condition] = [condition(match) for match in self.matches]
         self.hit = Visit(table, chain, position, rule, matched=True)
         self.miss = Visit(table, chain, position, rule, matched=False)
         self.do = _DO.get(type(rule.target), _Do.END) if rule.target is not Plain.RETURN else _Do.RETURN
         self.link: list[_Entry] = []
 
-    def holds(self, facts: _Facts) -> bool | None:
+    def holds(self, facts: Facts) -> bool | None:
         """Whether all tests hold; None where one is not known and the others hold."""
         answer: bool | None = True
         for test in self.tests:
@@ -288,7 +207,7 @@ class _Program:
         state = State.INVALID if table == "raw" else State.NEW
         for hook, tables in self.hooks.items():
             if hook in chains:
-                tables.append(_Table(table, ready[hook], chains[hook].policy, _BITS[state]))
+                tables.append(_Table(table, ready[hook], chains[hook].policy, BITS[state]))
 
 
 class _Same:
@@ -331,7 +250,7 @@ class _Walk:
 
     def __init__(self, packet: Packet, tables: Sequence[_Table]) -> None:
         self.packet = packet
-        self.facts = _Facts(packet)
+        self.facts = Facts(packet)
         self.tables = tables
         self.table: _Table | None = None
         self.entries: list[_Entry] = []
@@ -404,11 +323,11 @@ class _Walk:
         facts = self.facts
         before = facts.destination, facts.destination_port
         address = target.address if isinstance(target, Dnat) else LOOPBACK if self.packet.hook == OUTPUT else None
-        facts.destination = _address(address) if address and address != POD_IP else None
+        facts.destination = number_of(address) if address and address != POD_IP else None
         if target.port is not None:
             facts.destination_port = target.port
         if facts.destination is None or before != (facts.destination, facts.destination_port):
-            facts.rewritten = _BITS[State.DNAT]
+            facts.rewritten = BITS[State.DNAT]
         action = Action.DNAT if isinstance(target, Dnat) else Action.REDIRECT
         self.rewritten = action, address, facts.destination_port, rule
 
@@ -461,7 +380,7 @@ def _finish(walk: _Walk, forks: list[_Walk] | None) -> Verdict:
     return walk.verdict
 
 
-def _unknown(entry: _Entry, facts: _Facts) -> str:
+def _unknown(entry: _Entry, facts: Facts) -> str:
     """What would have to be known to say whether a rule matches."""
     unknown = [match for match, test in zip(entry.matches, entry.tests, strict=True) if test(facts) is None]
     match = unknown[0]
@@ -480,156 +399,3 @@ def _unknown(entry: _Entry, facts: _Facts) -> str:
 def _shown(entry: _Entry) -> str:
     visit = entry.hit
     return f"table {visit.table}, chain {visit.chain}, rule {visit.position}: {write_saved(visit.rule)}"
-
-
-@lru_cache(maxsize=65536)
-def _address(text: str) -> int:
-    try:
-        value, mask = masked(text)
-    except RulesSyntaxError as error:
-        raise ValueError(f"{text!r} is no IPv4 address") from error
-    if mask != ALL_BITS:
-        raise ValueError(f"{text!r} is a range, a packet has one address")
-    return value
-
-
-@lru_cache(maxsize=256)
-def _protocol(text: str) -> int:
-    number = PROTOCOLS.get(text.lower()) or (int(text) if text.isdecimal() else 0)
-    if not 0 < number <= MAX_PROTOCOL:
-        raise ValueError(f"{text!r} is no protocol")
-    return number
-
-
-_BITS: Mapping[State, int] = {state: 1 << index for index, state in enumerate(State)}
-
-
-def _needs_test(match: Match) -> bool:
-    return not isinstance(match, Comment | Random | Nth) and not always(match)
-
-
-def _test(match: Match) -> _Test:
-    return _TESTS[type(match)](match)
-
-
-def _protocol_test(match: Protocol) -> _Test:
-    number, wanted = match.number, not match.negated
-    return lambda facts: (facts.protocol == number) is wanted
-
-
-def _address_test(match: Address) -> _Test:
-    (value, mask), wanted = match.bits, not match.negated
-    if match.end is End.SOURCE:
-        return lambda facts: None if facts.source is None else (facts.source & mask == value) is wanted
-    return lambda facts: None if facts.destination is None else (facts.destination & mask == value) is wanted
-
-
-def _ports_test(match: Ports) -> _Test:
-    wanted = not match.negated
-    first = match.ranges[0]
-    within: Callable[[int], bool] = first.__contains__
-    if len(match.ranges) > 1:
-        within = _union(match.ranges).__contains__
-
-    def of_source(facts: _Facts) -> bool | None:
-        return None if facts.source_port is None else within(facts.source_port) is wanted
-
-    def of_destination(facts: _Facts) -> bool | None:
-        return None if facts.destination_port is None else within(facts.destination_port) is wanted
-
-    def of_either(facts: _Facts) -> bool | None:
-        ends = facts.source_port, facts.destination_port
-        if any(port is not None and within(port) for port in ends):
-            return wanted
-        return None if None in ends else not wanted
-
-    tests: Mapping[End | None, _Test] = {None: of_either, End.SOURCE: of_source, End.DESTINATION: of_destination}
-    return tests[match.end]
-
-
-def _union(ranges: Sequence[range]) -> frozenset[int]:
-    return frozenset(port for ports in ranges for port in ports)
-
-
-def _owner_test(match: Owner) -> _Test:
-    ids, negated = match.ids, match.negated
-    of_user = match.identity is Identity.UID
-
-    def test(facts: _Facts) -> bool | None:
-        if not facts.socket:
-            return negated
-        number = facts.uid if of_user else facts.gid
-        return None if number is None else (number in ids) is not negated
-
-    return test
-
-
-def _interface_test(match: Interface) -> _Test:
-    name, wanted = match.name, not match.negated
-    incoming = match.direction is Direction.IN
-    prefix = name.removesuffix("+")
-    whole = prefix == name
-
-    def test(facts: _Facts) -> bool | None:
-        given = facts.in_interface if incoming else facts.out_interface
-        if given is None:
-            return None
-        return (given == name if whole else given.startswith(prefix)) is wanted
-
-    return test
-
-
-def _conntrack_test(match: Conntrack) -> _Test:
-    bits, wanted = sum(_BITS[state] for state in match.states), not match.negated
-    return lambda facts: bool(facts.states & bits) is wanted
-
-
-def _address_type_test(match: AddressType) -> _Test:
-    def test(facts: _Facts) -> bool | None:
-        number = facts.source if match.end is End.SOURCE else facts.destination
-        possible = _POSSIBLE if number is None else _kinds(number, facts.local)
-        if possible <= match.kinds:
-            return not match.negated
-        return match.negated if possible.isdisjoint(match.kinds) else None
-
-    return test
-
-
-_POSSIBLE = frozenset({Kind.LOCAL, Kind.UNICAST, Kind.BROADCAST, Kind.MULTICAST})
-_OPEN = frozenset({Kind.LOCAL, Kind.UNICAST, Kind.BROADCAST})
-
-
-def _kinds(number: int, local: frozenset[str] | None) -> frozenset[Kind]:
-    """What the routing tables may make of an address."""
-    first = number >> 24
-    if first == 127:  # noqa: PLR2004 - loopback
-        return frozenset({Kind.LOCAL})
-    if first == 0 or number == ALL_BITS:
-        return frozenset({Kind.BROADCAST})
-    if first >> 4 == 14:  # noqa: PLR2004 - 224.0.0.0/4
-        return frozenset({Kind.MULTICAST})
-    if local is None:
-        return _OPEN
-    return frozenset({Kind.LOCAL}) if number in map(_address, local) else _OPEN - {Kind.LOCAL}
-
-
-def _mark_test(match: Mark) -> _Test:
-    value, mask, wanted = match.value, match.mask, not match.negated
-    return lambda facts: (facts.mark & mask == value) is wanted
-
-
-def _set_test(_match: Set) -> _Test:
-    return lambda _facts: None
-
-
-_TESTS: Mapping[type, Callable[..., _Test]] = {
-    Protocol: _protocol_test,
-    Address: _address_test,
-    Ports: _ports_test,
-    Owner: _owner_test,
-    Interface: _interface_test,
-    Conntrack: _conntrack_test,
-    AddressType: _address_type_test,
-    Mark: _mark_test,
-    Set: _set_test,
-}
