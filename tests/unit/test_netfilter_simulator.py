@@ -442,6 +442,15 @@ def test_packets_that_chance_parts_do_not_share_marks_or_ways():
     assert [len(outcome.verdict.visits) for outcome in found] == [4, 4, 5, 4]
 
 
+def test_packets_that_chance_parts_find_back_each_for_itself():
+    chains = [":X - [0:0]", "-A X -m statistic --mode nth --every 2 -j RETURN", "-A X -j LOG"]
+    found = outcomes(at_output("-j X", "-j DROP", chains=chains), TO_REDIS)
+    assert [(outcome.verdict.action, len(outcome.verdict.path)) for outcome in found] == [
+        (Action.DROP, 3),
+        (Action.DROP, 4),
+    ]
+
+
 def test_one_outcome_where_chance_has_no_say():
     (only,) = outcomes(at_output("-m statistic --mode random --probability 1 -j DROP"), TO_REDIS)
     assert only == (1.0, simulate(at_output("-m statistic --mode random --probability 1 -j DROP"), TO_REDIS))
