@@ -43,6 +43,8 @@ from kubectl_fsm.netfilter.model import (
     Snat,
     State,
 )
+from kubectl_fsm.netfilter.rules import write as write_for_a_shell
+from kubectl_fsm.netfilter.rules import write_saved
 from kubectl_fsm.netfilter.targets import ANSWERS, LOG_FLAGS, MASQUERADE_FLAGS, SNAT_FLAGS
 from tests.support.dumps import DOCKER, EVERYTHING, NODE, RECORDED, table
 
@@ -102,6 +104,7 @@ def test_built_in_chains_need_no_declaration_and_come_first():
         ("-p tcp --dport 80 -m comment --comment a --sport 6 -j X", "-p tcp -m tcp --sport 6 --dport 80 -m comment --comment a -j X"),
         ("-m owner --gid-owner 5 --uid-owner 6-6 -j X", "-m owner --uid-owner 6 --gid-owner 5 -j X"),
         ("-m owner --uid-owner 5 -m owner --uid-owner 6 -j X", "-m owner --uid-owner 5 -m owner --uid-owner 6 -j X"),
+        ("-m owner --gid-owner 5 -m mark --mark 1 -m owner --uid-owner 6 -j X", "-m owner --gid-owner 5 -m mark --mark 0x1 -m owner --uid-owner 6 -j X"),
         ("-m addrtype --dst-type local --src-type UNICAST -j X", "-m addrtype --src-type UNICAST --dst-type LOCAL -j X"),
         ("-p tcp -m tcp --dport 80 -m tcp ! --dport 81 -j X", "-p tcp -m tcp --dport 80 -m tcp ! --dport 81 -j X"),
         ("-p all -s 0.0.0.0/0 -o + -i + -j X", "-j X"),
@@ -408,6 +411,19 @@ def test_what_is_written_is_read_as_it_was(ruleset):
     assert parse(written) == normal(ruleset)
     assert write(parse(written)) == written
     assert normal(normal(ruleset)) == normal(ruleset)
+
+
+@pytest.mark.parametrize("text", ["$(reboot)", "`reboot`", 'a"b', "a\\b", "$POD_IP"])
+@pytest.mark.parametrize("rule", [lambda text: Rule((Comment(text),), Plain.ACCEPT), lambda text: Rule((), Log(text))])
+def test_what_a_shell_would_act_on_is_for_dumps_only(rule, text):
+    """iptables-restore reads it as text; a script is refused, in writing and in reading."""
+    made = rule(text)
+    ruleset = Ruleset({"nat": {"OUTPUT": Chain("OUTPUT", Plain.ACCEPT, (made,))}})
+    assert parse(write(ruleset)).tables["nat"]["OUTPUT"].rules == (made,)
+    with pytest.raises(RulesSyntaxError, match="cannot hold this character"):
+        write_for_a_shell(made)
+    with pytest.raises(RulesSyntaxError):
+        parse(f"iptables -t nat -A OUTPUT {write_saved(made)}")
 
 
 def test_ports_without_their_protocol_cannot_be_written():

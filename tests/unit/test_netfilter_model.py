@@ -10,6 +10,7 @@ from kubectl_fsm.netfilter.model import (
     Direction,
     Dnat,
     End,
+    Goto,
     Identity,
     Insert,
     Interface,
@@ -225,3 +226,20 @@ def test_walk_ends_where_jumps_double_at_every_level():
 def test_ruleset_made_by_hand_is_checked_too():
     with pytest.raises(RulesSyntaxError, match="OUTPUT jumps to X"):
         Ruleset({"nat": {"OUTPUT": Chain("OUTPUT", Plain.ACCEPT, (to("X"),))}})
+
+
+def test_values_are_equal_by_class_and_fields_and_never_change():
+    assert Jump("X") == Jump(chain="X")
+    assert Jump("X") != NewChain("X")
+    assert len({Jump("X"), Jump(chain="X"), NewChain("X"), Goto("X")}) == 3
+    assert repr(Redirect(80)) == "Redirect(port=80)"
+    with pytest.raises(AttributeError, match="Jump cannot be changed"):
+        Jump("X").chain = "Y"
+    with pytest.raises(AttributeError):
+        del Jump("X").chain
+
+
+@pytest.mark.parametrize("make", [Jump, lambda: Jump("X", "Y"), lambda: Jump("X", name="Y"), lambda: Redirect(ports=1)])
+def test_value_with_other_fields_than_its_own(make):
+    with pytest.raises(TypeError, match="has the fields"):
+        make()

@@ -132,6 +132,7 @@ def test_marks_that_rules_change_prove_nothing():
         (["-A X -p udp -g Y", "-A X -j ACCEPT", "-A OUTPUT -j X", "-A OUTPUT -j DROP"], []),
         (["-A OUTPUT -p tcp -j X", "-A X -p tcp -j RETURN", "-A X -s 1.1.1.1 -j DROP"], [("X", 2, "-p tcp -j RETURN")]),
         (["-A OUTPUT -p tcp -j X", "-A PREROUTING -j X", "-A X -p tcp -j RETURN", "-A X -s 1.1.1.1 -j DROP"], []),
+        (["-A PREROUTING -p tcp -j X", "-A OUTPUT -j X", "-A X -p tcp -j RETURN", "-A X -s 1.1.1.1 -j DROP"], []),
         (["-A OUTPUT -p tcp -j X", "-A X -j Y", "-A Y -p tcp -j ACCEPT", "-A Y -j DROP"], [("Y", 2, "-p tcp -j ACCEPT")]),
         (["-A OUTPUT -p tcp -j ACCEPT", "-A OUTPUT -j X", "-A X -p tcp -j DROP", "-A X -p udp -j DROP"], [("X", 1, "-p tcp -j ACCEPT")]),
         (["-A OUTPUT -p tcp -j ACCEPT", "-A OUTPUT -j X", "-A PREROUTING -j X", "-A X -p tcp -j DROP"], []),

@@ -349,6 +349,12 @@ def test_connection_tracking_knows_nothing_in_the_raw_table():
     assert matches("-m conntrack --ctstate NEW", TO_REDIS, name="mangle")
 
 
+def test_marks_keep_the_bits_outside_the_mask_and_flip_those_of_the_value():
+    for before, after in [(0b1101, 0b1010), (0b0000, 0b0110), (0b0100, 0b0010)]:
+        ruleset = at_output("-j MARK --set-xmark 0x6/0x3", f"-m mark --mark {after} -j DROP")
+        assert simulate(ruleset, TO_REDIS._replace(mark=before)).action is Action.DROP
+
+
 def test_a_mark_is_seen_by_later_tables():
     ruleset = parse(
         table("-A OUTPUT -j MARK --set-mark 9", name="mangle") + table("-A OUTPUT -m mark --mark 9 -j DROP")
