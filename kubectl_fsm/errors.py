@@ -49,6 +49,14 @@ class RulesSyntaxError(FsmError):
         return f"{self.message}\n  {self.text}\n  {' ' * self.column}^"
 
 
+class RulesRefused(FsmError):
+    """iptables did not take rules; the message holds its own words."""
+
+
+class NoKernel(FsmError):
+    """Rules cannot be tried in a kernel here: no Linux, no root, or a program is missing."""
+
+
 class MeshError(FsmError):
     """No mesh was found, or what was asked for could mean more than one."""
 
