@@ -42,7 +42,7 @@ _BUILT_IN_CHAINS: Mapping[str, tuple[str, ...]] = {
     "security": ("INPUT", "FORWARD", "OUTPUT"),
 }
 _TABLE = re.compile(r"^\*(\w+)", re.MULTILINE)
-_ERROR_LINE = re.compile(r"line:? (\d+)")
+_ERROR_LINE = re.compile(r"(line:? )(\d+)")
 _SYSTEM_FOLDERS = ("/usr/sbin", "/sbin", "/usr/bin", "/bin")
 """Where the programs lie; the PATH of somebody who became root may lack them."""
 _AT_ONCE = 2000
@@ -198,15 +198,13 @@ def _empty(table: str) -> str:
 
 
 def _with_line(complaint: str, rules: str, before: int) -> str:
-    """The complaint with its line counted from the beginning of `rules`, and the line itself."""
-    kept = (line for line in complaint.split("\n") if line and not line.startswith("Try `"))
-    complaint = "\n".join(kept)
-    found = _ERROR_LINE.search(complaint)
-    number = int(found[1]) - before if found else 0
-    lines = rules.split("\n")
-    if not found or not 1 <= number <= len(lines) or not lines[number - 1]:
-        return complaint
-    return f"{complaint[: found.start(1)]}{number}{complaint[found.end(1) :]}\n  {lines[number - 1]}"
+    """The complaint with its lines counted from the beginning of `rules`, and the line itself."""
+    kept = "\n".join(line for line in complaint.split("\n") if line and not line.startswith("Try `"))
+    text = _ERROR_LINE.sub(lambda found: f"{found[1]}{int(found[2]) - before}", kept)
+    number = _ERROR_LINE.search(text)
+    lines = dict(enumerate(rules.split("\n"), 1))
+    line = lines.get(int(number[2])) if number else ""
+    return f"{text}\n  {line}" if line else text
 
 
 def _path() -> str:
