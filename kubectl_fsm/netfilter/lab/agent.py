@@ -18,7 +18,9 @@ from kubectl_fsm.netfilter.lab.attempts import OUTSIDE, Attempt, PodNet, packed
 from kubectl_fsm.netfilter.lab.connections import CATCH_ALL, Connections
 from kubectl_fsm.netfilter.lab.network import Network, ProgramFailed
 
-_TO_CATCH_ALL = f"*nat\n-A PREROUTING -p tcp -j REDIRECT --to-ports {CATCH_ALL}\nCOMMIT\n"
+_TO_CATCH_ALL = "*nat\n{}\n{}\nCOMMIT\n".format(
+    *(f"-A {chain} -p tcp -j REDIRECT --to-ports {CATCH_ALL}" for chain in ("PREROUTING", "OUTPUT -o lo"))
+)
 
 
 def main(parent: int) -> None:
@@ -57,6 +59,7 @@ class _Lab:
 
     def restore(self, place: str, text: str) -> None:
         self._network.run(place, (self._restore, "--noflush"), text)
+        self._network.forget(place)
 
     def save(self, place: str) -> str:
         return self._network.run(place, (self._save,))

@@ -14,6 +14,8 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import socket
+import struct
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
@@ -47,6 +49,11 @@ _EVERYWHERE: Mapping[str, int] = {
 """A new namespace may inherit these from the host. Answers must not be withheld because there were many, and
 connections that are over must not be remembered for long; the rest is what nodes of clusters have."""
 _ON_NODE: Mapping[str, int] = {"ipv4/ip_forward": 1, "ipv4/conf/all/route_localnet": 1}
+
+_NETLINK_NETFILTER = 12
+_NETLINK_ANSWER = 4096
+_FLUSH_CONNECTIONS = struct.pack("=IHHIIBBH", 20, 1 << 8 | 2, 1 | 4, 1, 0, socket.AF_INET, 0, 0)
+"""struct nlmsghdr (IPCTNL_MSG_CT_DELETE, with NLM_F_REQUEST and NLM_F_ACK) and struct nfgenmsg: all of them."""
 
 _FIRST_TABLE = 100
 """Routing tables from here on lead out by a pod's other interfaces, one for each."""
@@ -93,6 +100,18 @@ class Network:
         if place != self._here:
             _call("setns", self._places[place], _NEW_NETWORK)
             self._here = place
+
+    def forget(self, place: str) -> None:
+        """Forget the connections through a place: what its rules decided before would be kept to, even for new ones.
+
+        A connection that was dropped is remembered for two minutes, and a later one may have the same source port.
+        """
+        self.enter(place)
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as netlink:
+            netlink.send(_FLUSH_CONNECTIONS)
+            _, answer = struct.unpack_from("=16si", netlink.recv(_NETLINK_ANSWER))
+        if answer:
+            raise OSError(-answer, os.strerror(-answer), "forgetting connections")
 
     def mark(self, place: str, interface: str | None) -> int:
         """The mark of packets that shall leave a place by this interface; 0 for the usual one."""
