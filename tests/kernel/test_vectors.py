@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 from kubectl_fsm.netfilter import Ruleset, parse
@@ -51,7 +52,7 @@ def differs(script: str, saved: str) -> bool:
 
 def as_script(saved: str) -> str:
     """The nat table of `iptables-save` in the one form that the reader knows."""
-    lines = [line for line in saved.splitlines() if not line.startswith("#")]
+    lines = [re.sub(r" \[\d+:\d+\]$", " [0:0]", line) for line in saved.splitlines() if not line.startswith("#")]
     assert [lines[0], lines[-1]] == [f"*{NAT}", "COMMIT"]
     policies = [f":{chain} ACCEPT [0:0]" for chain in BUILT_IN_CHAINS[NAT]]
     assert lines[1 : 1 + len(policies)] == policies
