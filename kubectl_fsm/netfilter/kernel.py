@@ -79,7 +79,7 @@ class Lab:
     """
 
     def __init__(self, pods: Sequence[PodNet], backend: str = "nft", seconds: float = SECONDS) -> None:
-        self._pods = {pod.name: pod for pod in pods}
+        self._pods = pods
         self._backend = backend
         self._seconds = seconds
         self._tables: dict[str, set[str]] = {}
@@ -102,8 +102,8 @@ class Lab:
             env={"PATH": _path(), "LC_ALL": "C"},
             start_new_session=True,
         )
-        self._ask("build", [(pod.name, list(pod.interfaces.items())) for pod in self._pods.values()], *programs)
-        for pod in self._pods.values():
+        self._ask("build", [(pod.name, list(pod.interfaces.items())) for pod in self._pods], *programs)
+        for pod in self._pods:
             for port, uid in pod.listeners.items():
                 self.listen(pod.name, [port], uid)
         return self
@@ -125,7 +125,8 @@ class Lab:
 
         Raises `RulesRefused`, with iptables' words and the line they are about; the pod then has no rules.
         """
-        self._load(pod, rules.replace(POD_IP, self._pods[pod].address))
+        (address,) = (one.address for one in self._pods if one.name == pod)
+        self._load(pod, rules.replace(POD_IP, address))
 
     def load_node(self, rules: str) -> None:
         """The same for the node, where kube-proxy has its rules."""
