@@ -132,9 +132,9 @@ class Lab:
         """The same for the node, where kube-proxy has its rules."""
         self._load(NODE, rules)
 
-    def saved(self, place: str) -> str:
-        """What `iptables-save` says of a place's rules."""
-        answer: str = self._ask("save", place)
+    def saved(self, place: str, table: str = "nat") -> str:
+        """What `iptables-save` says of a table of a place."""
+        answer: str = self._ask("save", place, table)
         return answer
 
     def listen(self, place: str, ports: Iterable[int], uid: int = 0) -> None:

@@ -61,8 +61,8 @@ class _Lab:
         self._network.run(place, (self._restore, "--noflush"), text)
         self._network.forget(place)
 
-    def save(self, place: str) -> str:
-        return self._network.run(place, (self._save,))
+    def save(self, place: str, table: str) -> str:
+        return self._network.run(place, (self._save, "-t", table))
 
     def listen(self, place: str, ports: list[int], uid: int) -> None:
         self._connections.listen(place, ports, uid)

@@ -42,12 +42,11 @@ _EVERYWHERE: Mapping[str, int] = {
     "ipv6/conf/all/disable_ipv6": 1,
     "ipv6/conf/default/disable_ipv6": 1,
     "ipv4/icmp_ratelimit": 0,
-    "ipv4/ip_unprivileged_port_start": 0,
     "bridge/bridge-nf-call-iptables": 0,
     "netfilter/nf_conntrack_tcp_timeout_close": 1,
 }
-"""A new namespace may inherit these from the host. Answers must not be withheld because there were many, and
-connections that are over must not be remembered for long; the rest is what nodes of clusters have."""
+"""A new namespace may inherit these from the host. No way is too odd for a packet, no redirect or IPv6 is sent, bridges
+are no routers, no answer is withheld because there were many, and what is over is not remembered for long."""
 _ON_NODE: Mapping[str, int] = {"ipv4/ip_forward": 1, "ipv4/conf/all/route_localnet": 1}
 
 _NETLINK_NETFILTER = 12
