@@ -58,11 +58,22 @@ def test_outcomes(lab):
     assert good.outcome is Outcome.ACCEPTED
 
 
-def test_rejected_by_a_reset(lab):
-    lab.load(API.name, "*filter\n-A INPUT -p tcp --dport 80 -j REJECT --reject-with tcp-reset\nCOMMIT\n")
-    assert lab.connect(Attempt(WEB.name, API.address, 80)).outcome is Outcome.REFUSED
-    lab.load(API.name, "*filter\n-A INPUT -p tcp --dport 80 -j REJECT --reject-with icmp-host-unreachable\nCOMMIT\n")
-    assert lab.connect(Attempt(WEB.name, API.address, 80)).outcome is Outcome.UNREACHABLE
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ("tcp-reset", Outcome.REFUSED),
+        ("icmp-port-unreachable", Outcome.REFUSED),
+        ("icmp-host-unreachable", Outcome.UNREACHABLE),
+        ("icmp-net-unreachable", Outcome.UNREACHABLE),
+    ],
+)
+def test_rejected_at_once(lab, answer, outcome):
+    """The kernel itself would ask again after a second, and send only so many ICMP messages."""
+    lab.load(API.name, f"*filter\n-A INPUT -p tcp --dport 80 -j REJECT --reject-with {answer}\nCOMMIT\n")
+    start = time.perf_counter()
+    landings = lab.connect_many([Attempt(WEB.name, API.address, 80)] * 300)
+    assert {landing.outcome for landing in landings} == {outcome}
+    assert time.perf_counter() - start < 1
 
 
 def test_answers_are_in_the_order_of_the_questions(lab):
@@ -98,7 +109,9 @@ def test_loading_replaces_everything(lab):
     assert "DROP" not in saved
     lab.load(WEB.name, "")
     assert lab.connect(Attempt(WEB.name, FAR, 80)).place == OUTSIDE
-    assert "\n-A " not in lab.saved(WEB.name)
+    lab.load(WEB.name, rules())
+    lab.load(WEB.name, "")
+    assert "FSM_PROXY" not in lab.saved(WEB.name)
 
 
 def test_places_have_their_own_rules(lab):

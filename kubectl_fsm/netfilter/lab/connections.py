@@ -32,8 +32,8 @@ _KEPT = 1024
 """Accepted connections that are kept open; by the time there are more, the callers of the oldest have their answer."""
 _BACKLOG = 4096
 _ANSWER = 4096
+_ERRORS = 11
 _ORIGINAL_DESTINATION = 80
-_NO_PORT = 24
 _TRANSPARENT = 19
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER: no waiting state is left behind, so ports can be had again at once. Accepted sockets take it over."""
@@ -132,10 +132,10 @@ class Connections:
                 caller.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
             if attempt.source or attempt.source_port:
                 caller.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                caller.setsockopt(socket.IPPROTO_IP, _NO_PORT, 1)
                 if attempt.origin == OUTSIDE:
                     caller.setsockopt(socket.IPPROTO_IP, _TRANSPARENT, 1)
                 caller.bind((attempt.source or "", attempt.source_port or 0))
+            caller.setsockopt(socket.IPPROTO_IP, _ERRORS, 1)
             number = caller.connect_ex((attempt.destination, attempt.port))
         except OSError as error:
             return error.errno or errno.EINVAL
@@ -197,10 +197,20 @@ def _answer(caller: socket.socket) -> Landing | None:
     try:
         text = caller.recv(_ANSWER)
     except BlockingIOError:
-        return None
+        return _complaint(caller)
     except OSError as error:
         return _failed(error.errno or errno.EINVAL)
     return unpacked(json.loads(text)) if text else _failed(errno.ECONNRESET)
+
+
+def _complaint(caller: socket.socket) -> Landing | None:
+    """What ICMP said to a call that has not begun yet. That it came so soon is no reason to ask again in a second."""
+    try:
+        _, ancillary, _, _ = caller.recvmsg(_ANSWER, _ANSWER, socket.MSG_ERRQUEUE)
+    except BlockingIOError:
+        return None
+    errors = (struct.unpack_from("=I", data)[0] for _, kind, data in ancillary if kind == _ERRORS)
+    return _failed(next(errors, errno.EINVAL))
 
 
 def _failed(number: int) -> Landing:

@@ -42,6 +42,8 @@ _EVERYWHERE: Mapping[str, int] = {
     "ipv6/conf/all/disable_ipv6": 1,
     "ipv6/conf/default/disable_ipv6": 1,
     "ipv4/icmp_ratelimit": 0,
+    "ipv4/icmp_msgs_per_sec": 1_000_000,
+    "ipv4/icmp_msgs_burst": 1_000_000,
     "bridge/bridge-nf-call-iptables": 0,
     "netfilter/nf_conntrack_tcp_timeout_close": 1,
 }
