@@ -67,6 +67,7 @@ def test_the_plugin_and_iptables_count_ports_alike(lab, ports):
     assert takes(lab, text) is not bool(problems(wanted))
 
 
+OCTET = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 STRICTER = {
     "port 0": (OUTBOUND_PORTS, r"[+-]?0+", "nobody dials port 0, and injectors refuse it in an annotation"),
     "no plain number": (
@@ -83,13 +84,13 @@ STRICTER = {
     "several ranges in one": (EXCLUDED_RANGES, r".*,.*", "iptables makes a rule of each, and no list shows them"),
     "no four decimal octets with a length": (
         EXCLUDED_RANGES,
-        r"(?!(0|[1-9]\d*)(\.(0|[1-9]\d*)){3}/\d+$)[^:,]*",
+        rf"(?!{OCTET}(\.{OCTET}){{3}}/\d+$)[^:,]*",
         "injectors refuse it in an annotation; iptables reads octal octets, completes what is missing, and resolves names",
     ),
     "every interface": (INTERFACES, r"\+", "one entry would take the whole mesh away; iptables drops the match"),
     "no interface's name": (
         INTERFACES,
-        r"\.\.?\+?|-.*|.*[^A-Za-z0-9_.@+-].*|.+\+.+|.*\+\+|",
+        r"(?![A-Za-z0-9_.@][A-Za-z0-9_.@-]*\+?$).+|\.\.?\+?",
         "Linux gives none such a name, or a shell acts on it",
     ),
 }
