@@ -89,7 +89,10 @@ class Lab:
         lacking = missing(self._backend)
         programs = _programs(self._backend)
         if lacking or not programs:
-            raise NoKernel(f"the kernel cannot be asked here: {lacking} is needed", "run it on Linux, with sudo")
+            raise NoKernel(
+                f"the kernel cannot be asked here: {lacking} is needed",
+                "it takes root on Linux, and the packages iproute2 and iptables",
+            )
         path = [folder or str(Path.cwd()) for folder in sys.path]
         self._agent = subprocess.Popen(
             [sys.executable, "-I", "-S", "-B", "-c", _BOOT, json.dumps(path), str(os.getpid())],
@@ -187,6 +190,11 @@ class Lab:
         reply = json.loads(line)
         if "refused" in reply:
             raise RulesRefused(reply["refused"])
+        if "forbidden" in reply:
+            raise NoKernel(
+                f"the kernel cannot be asked here: {reply['forbidden']}",
+                "in a container it takes CAP_SYS_ADMIN, CAP_NET_ADMIN and a /proc/sys that can be written",
+            )
         if "failed" in reply:
             raise FsmError(f"the lab cannot do this: {reply['failed']}")
         return reply["answer"]

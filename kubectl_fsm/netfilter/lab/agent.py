@@ -1,7 +1,7 @@
 """The process inside: makes the namespaces, does what it is told line by line, and ends when its parent does.
 
 Each line on standard input is a JSON list, the name of an errand and its arguments; each is answered by a line, an
-object with either `answer`, or `refused` (a program's own words) or `failed`.
+object with `answer`, or else `refused` (a program's own words), `forbidden` or `failed`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def main(parent: int) -> None:
             reply = {"answer": answer}
         except ProgramFailed as error:
             reply = {"refused": str(error)}
+        except PermissionError as error:
+            reply = {"forbidden": str(error)}
         except (OSError, ValueError, OverflowError) as error:
             reply = {"failed": str(error)}
         sys.stdout.write(f"{json.dumps(reply)}\n")
