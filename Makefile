@@ -1,5 +1,6 @@
 # Everything is made in .venv and in a cache outside the checkout; nothing has to be prepared by hand.
-# `make test` wants Go for the control plane of the tests; without it those tests are skipped, loudly.
+# `make test` wants Go for the control plane of the tests, and root with iproute2 and iptables for the kernel; without
+# them those tests are skipped, loudly.
 
 PYTHON ?= python3
 BIN = .venv/bin
@@ -9,9 +10,9 @@ ifeq ($(HOME),)
 unexport HOME
 endif
 
-.PHONY: test lint control-plane demo bench clean
+.PHONY: test lint control-plane packages demo bench clean
 
-test: .venv/dev $(if $(shell command -v go),control-plane)
+test: .venv/dev packages $(if $(shell command -v go),control-plane)
 	$(BIN)/pytest
 
 lint: .venv/dev
@@ -22,6 +23,9 @@ lint: .venv/dev
 
 control-plane:
 	$(PYTHON) tests/tools/build.py
+
+packages:
+	tests/tools/packages.sh
 
 demo: .venv/run
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh

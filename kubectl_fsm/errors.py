@@ -53,6 +53,14 @@ class Undecided(FsmError):
     """What rules do to a packet depends on something that neither the rules nor the packet tell."""
 
 
+class RulesRefused(FsmError):
+    """iptables did not take rules; the message holds its own words."""
+
+
+class NoKernel(FsmError):
+    """Rules cannot be tried in a kernel here: no Linux, no root, or a program is missing."""
+
+
 class MeshError(FsmError):
     """No mesh was found, or what was asked for could mean more than one."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kubectl_fsm.netfilter.kernel import BACKENDS, missing
 from tests.support import tools
 from tests.support.control_plane import ControlPlane
 from tests.support.injector import StandIn
@@ -15,6 +16,7 @@ from tests.support.mesh import FSM, OSM, OSM_EDGE, Flavour, Mesh
 from tests.support.plugin import Plugin
 
 NO_CONTROL_PLANE = "no control plane"
+NO_KERNEL = "no kernel"
 FLAVOURS = {"fsm": FSM, "osm": OSM, "osm_edge": OSM_EDGE}
 """By the name of the fixture that installs it."""
 
@@ -135,19 +137,35 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the figures, and say loudly what a run without a control plane has not tested."""
+    """Print the figures, and say loudly what a run without a control plane or a kernel has not tested."""
     figures = terminalreporter.config.stash.get(FIGURES, [])
     if figures:
         terminalreporter.section("figures")
         for line in figures:
             terminalreporter.write_line(line)
-    reports = [report for outcome in ("skipped", "error") for report in terminalreporter.stats.get(outcome, [])]
-    reasons = [str(report.longrepr) for report in reports if NO_CONTROL_PLANE in str(report.longrepr)]
-    if reasons:
+    lines = [*_without_control_plane(_untested(terminalreporter, NO_CONTROL_PLANE))]
+    lines += _without_kernel(_untested(terminalreporter, NO_KERNEL))
+    if lines:
         terminalreporter.section("NOT TESTED", sep="!", red=True, bold=True)
-        missing = ", ".join(tools.missing())
-        for line in (
-            f"{len(reasons)} tests need a control plane and did not run.",
-            f"Missing: {missing}. `make control-plane` builds them with Go; KUBEBUILDER_ASSETS or PATH may hold them.",
-        ):
+        for line in lines:
             terminalreporter.write_line(line, red=True, bold=True)
+
+
+def _untested(terminalreporter: pytest.TerminalReporter, reason: str) -> int:
+    """How many tests did not run for that reason."""
+    reports = [report for outcome in ("skipped", "error") for report in terminalreporter.stats.get(outcome, [])]
+    return sum(reason in str(report.longrepr) for report in reports)
+
+
+def _without_control_plane(count: int) -> Iterator[str]:
+    if count:
+        yield f"{count} tests need a control plane and did not run."
+        lacking = ", ".join(tools.missing())
+        yield f"Missing: {lacking}. `make control-plane` builds them with Go; KUBEBUILDER_ASSETS or PATH may hold them."
+
+
+def _without_kernel(count: int) -> Iterator[str]:
+    if count:
+        lacking = {backend: text for backend in BACKENDS if (text := missing(backend))}
+        yield f"{count} tests need the kernel's netfilter and did not run."
+        yield f"Missing: {'; '.join(f'for {backend}, {text}' for backend, text in lacking.items())}."
