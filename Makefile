@@ -10,7 +10,7 @@ ifeq ($(HOME),)
 unexport HOME
 endif
 
-.PHONY: test lint control-plane packages demo bench clean
+.PHONY: test lint control-plane packages fuzz demo bench clean
 
 test: .venv/dev packages $(if $(shell command -v go),control-plane)
 	$(BIN)/pytest
@@ -26,6 +26,12 @@ control-plane:
 
 packages:
 	tests/tools/packages.sh
+
+# The simulator against the kernel: make fuzz N=1000000 SEED=7
+N ?= 200000
+SEED ?= 2
+fuzz: .venv/dev packages
+	KUBECTL_FSM_CONNECTIONS=$(N) KUBECTL_FSM_SEED=$(SEED) $(BIN)/pytest tests/kernel/test_differential.py
 
 demo: .venv/run
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
