@@ -7,9 +7,11 @@ from kubectl_fsm.errors import InvalidObject
 
 Object = Mapping[str, Any]
 """A Kubernetes object as decoded JSON or YAML."""
+Step = str | int
+"""A part of a path to a field: a key or, in a list that `items` or `sequence` has shown, an item's index from 0."""
 
 
-def mapping(obj: Object, *path: str) -> Mapping[str, Any]:
+def mapping(obj: Object, *path: Step) -> Mapping[str, Any]:
     """The mapping at `path`; empty where the field is missing or null. Raises `InvalidObject` for another type."""
     found = _at(obj, path)
     if found is None:
@@ -19,7 +21,7 @@ def mapping(obj: Object, *path: str) -> Mapping[str, Any]:
     return found
 
 
-def sequence(obj: Object, *path: str) -> Sequence[Any]:
+def sequence(obj: Object, *path: Step) -> Sequence[Any]:
     """The list at `path`; empty where the field is missing or null. Raises `InvalidObject` for another type."""
     found = _at(obj, path)
     if found is None:
@@ -29,22 +31,38 @@ def sequence(obj: Object, *path: str) -> Sequence[Any]:
     return found
 
 
-def items(obj: Object, *path: str) -> Sequence[Mapping[str, Any]]:
+def items(obj: Object, *path: Step) -> Sequence[Mapping[str, Any]]:
     """The list of objects at `path`, as `sequence`; raises `InvalidObject` where an item is no object."""
     found = sequence(obj, *path)
     for index, item in enumerate(found):
         if not isinstance(item, Mapping):
-            raise _wrong(obj, (*path[:-1], f"{path[-1]}[{index}]"), "an object", item)
+            raise _wrong(obj, (*path, index), "an object", item)
     return found
 
 
-def text(obj: Object, *path: str) -> str:
+def text(obj: Object, *path: Step) -> str:
     """The string at `path`; empty where the field is missing or null. Raises `InvalidObject` for another type."""
     found = _at(obj, path)
     if found is None:
         return ""
     if not isinstance(found, str):
         raise _wrong(obj, path, "a string", found)
+    return found
+
+
+def number(obj: Object, *path: Step) -> int | None:
+    """The whole number at `path`; None where the field is missing or null. Raises `InvalidObject` for another type."""
+    found = _at(obj, path)
+    if found is not None and (isinstance(found, bool) or not isinstance(found, int)):
+        raise _wrong(obj, path, "a whole number", found)
+    return found
+
+
+def boolean(obj: Object, *path: Step) -> bool | None:
+    """The truth at `path`; None where the field is missing or null. Raises `InvalidObject` for another type."""
+    found = _at(obj, path)
+    if found is not None and not isinstance(found, bool):
+        raise _wrong(obj, path, "a boolean", found)
     return found
 
 
@@ -85,19 +103,27 @@ def title(obj: Object) -> str:
     return " ".join(part for part in (str(obj.get("kind") or "object"), place) if part)
 
 
-def _at(obj: Object, path: tuple[str, ...]) -> Any:
+def dotted(*path: Step) -> str:
+    """A path as messages write it: `endpoints[3].conditions.ready`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+
+
+def _at(obj: Object, path: tuple[Step, ...]) -> Any:
     found: Any = obj
-    for depth, key in enumerate(path):
+    for depth, step in enumerate(path):
         if found is None:
             return None
+        if isinstance(step, int):
+            found = found[step]
+            continue
         if not isinstance(found, Mapping):
             raise _wrong(obj, path[:depth], "an object", found)
-        found = found.get(key)
+        found = found.get(step)
     return found
 
 
-def _wrong(obj: Object, path: Sequence[str], wanted: str, found: object) -> InvalidObject:
-    return InvalidObject(f"{title(obj)}: {'.'.join(path)} is {_kind(found)}, not {wanted}")
+def _wrong(obj: Object, path: Sequence[Step], wanted: str, found: object) -> InvalidObject:
+    return InvalidObject(f"{title(obj)}: {dotted(*path)} is {_kind(found)}, not {wanted}")
 
 
 def _kind(value: object) -> str:
