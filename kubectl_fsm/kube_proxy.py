@@ -67,7 +67,7 @@ _JUMPS = (
 """Where a new connection comes into kube-proxy's chains of the filter table, in order of evaluation."""
 
 
-def _chain(kind: str, port: ServicePort, endpoint: str = "") -> str:
+def chain_name(kind: str, port: ServicePort, endpoint: str = "") -> str:
     """`KUBE-SVC-XPGD46QRK7WJZT7O`: the chain of a Service's port (kinds SVC, SVL, EXT, FW) or of its endpoint (SEP).
 
     The hash is SHA-256 of the port's title, its protocol in lower case and the endpoint's `address:port`, in base 32, of
@@ -140,9 +140,9 @@ class _Writer:
             self._external(port, local=outside_local, here=bool(here))
         reached: dict[str, Endpoint] = {}
         if outside or not inside_local:
-            self._balance(port, _chain("SVC", port), everywhere, reached)
+            self._balance(port, chain_name("SVC", port), everywhere, reached)
         if inside_local or (outside and outside_local):
-            self._balance(port, _chain("SVL", port), here, reached)
+            self._balance(port, chain_name("SVL", port), here, reached)
         for one in reached.values():
             self._endpoint(port, one)
 
@@ -151,7 +151,7 @@ class _Writer:
         if not (here if local else everywhere):
             self._end(_SERVICES, port, address, everywhere=everywhere)
             return
-        chain = _chain("SVL" if local else "SVC", port)
+        chain = chain_name("SVL" if local else "SVC", port)
         matches = (Comment(f"{port.title} {Via.CLUSTER_IP.value}"), *_to(address, port))
         _append(self.nat, _SERVICES, Jump(chain), *matches)
         if self.pods:
@@ -162,9 +162,9 @@ class _Writer:
     ) -> None:
         """An external IP or a load balancer's: into EXT, for the latter maybe by way of its source ranges in FW."""
         ranges = services.source_ranges(service) if via is Via.LOAD_BALANCER else ()
-        external, comment = _chain("EXT", port), Comment(f"{port.title} {via.value}")
+        external, comment = chain_name("EXT", port), Comment(f"{port.title} {via.value}")
         if everywhere:
-            entry = _chain("FW", port) if ranges else external
+            entry = chain_name("FW", port) if ranges else external
             _append(self.nat, _SERVICES, Jump(entry), comment, *_to(address, port))
         if everywhere and ranges:
             if entry not in self.nat:
@@ -182,7 +182,7 @@ class _Writer:
 
     def _external(self, port: ServicePort, *, local: bool, here: bool) -> None:
         """EXT: externalTrafficPolicy Local binds neither the node's pods nor the node itself."""
-        chain, everywhere = _chain("EXT", port), _chain("SVC", port)
+        chain, everywhere = chain_name("EXT", port), chain_name("SVC", port)
         destinations = f"{port.title} external destinations"
         if not local:
             _append(self.nat, chain, Jump(_MASQUERADE), Comment(f"masquerade traffic for {destinations}"))
@@ -195,7 +195,7 @@ class _Writer:
         _append(self.nat, chain, Jump(_MASQUERADE), Comment(f"masquerade LOCAL traffic for {destinations}"), from_node)
         _append(self.nat, chain, Jump(everywhere), Comment(f"route LOCAL traffic for {destinations}"), from_node)
         if here:
-            _append(self.nat, chain, Jump(_chain("SVL", port)))
+            _append(self.nat, chain, Jump(chain_name("SVL", port)))
 
     def _balance(
         self, port: ServicePort, chain: str, endpoints: Sequence[Endpoint], reached: dict[str, Endpoint]
@@ -205,11 +205,11 @@ class _Writer:
             reached[one.socket] = one
             chance = (Random(_shares(left)),) if left > 1 else ()
             comment = Comment(f"{port.title} -> {one.socket}")
-            _append(self.nat, chain, Jump(_chain("SEP", port, one.socket)), comment, *chance)
+            _append(self.nat, chain, Jump(chain_name("SEP", port, one.socket)), comment, *chance)
 
     def _endpoint(self, port: ServicePort, endpoint: Endpoint) -> None:
         """SEP: a pod that reaches itself is masqueraded, so that the answer comes back through the node."""
-        chain, comment = _chain("SEP", port, endpoint.socket), Comment(port.title)
+        chain, comment = chain_name("SEP", port, endpoint.socket), Comment(port.title)
         _append(self.nat, chain, Jump(_MASQUERADE), comment, Address(End.SOURCE, endpoint.address))
         _append(self.nat, chain, Dnat(endpoint.address, endpoint.port), comment, Protocol(port.protocol.lower()))
 

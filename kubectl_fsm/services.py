@@ -162,12 +162,13 @@ def _listing(port: ServicePort) -> str:
 
 def ports(service: Object) -> Iterator[ServicePort]:
     """Every port of a Service, at its ClusterIP."""
-    for index, one in enumerate(fields.items(service, "spec", "ports")):
-        at = ("spec", "ports", index)
+    for index in range(len(fields.items(service, "spec", "ports"))):
+        at: tuple[Step, ...] = ("spec", "ports", index)
         number = _port_number(service, *at, "port")
         if number is None:
             raise InvalidObject(f"{fields.title(service)}: {fields.dotted(*at)} has no port")
-        yield _dialled(service, fields.text(one, "name"), number, fields.text(one, "protocol") or TCP)
+        name, protocol = fields.text(service, *at, "name"), fields.text(service, *at, "protocol")
+        yield _dialled(service, name, number, protocol or TCP)
 
 
 def _dialled(service: Object, name: str, number: int, protocol: str) -> ServicePort:
