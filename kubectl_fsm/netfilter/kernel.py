@@ -128,7 +128,9 @@ class Lab:
 
         Raises `RulesRefused`, with iptables' words and the line they are about; the pod then has no rules.
         """
-        (address,) = (one.address for one in self._pods if one.name == pod)
+        address = next((one.address for one in self._pods if one.name == pod), "")
+        if not address:
+            raise FsmError(f"there is no pod {pod} in this lab")
         self._load(pod, rules.replace(POD_IP, address))
 
     def load_node(self, rules: str) -> None:

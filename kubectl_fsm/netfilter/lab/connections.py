@@ -142,17 +142,21 @@ class Connections:
         return 0 if number == errno.EINPROGRESS else number
 
     def _turn(self) -> dict[int, Landing]:
-        """Wait until something happens or the oldest call is due; the landings of calls that are over."""
+        """Wait until something happens or the oldest call is due; the landings of calls that are over.
+
+        As long as anything happens, nothing is timed out: on a busy machine this process itself may have been late.
+        """
         over = {}
         oldest = next(iter(self._calls.values()), None)
         wait = max(0.0, oldest.deadline - time.monotonic()) if oldest else 0
-        for number, _ in self._epoll.poll(wait):
+        events = self._epoll.poll(wait)
+        for number, _ in events:
             if number in self._listeners:
                 self._accept(self._listeners[number])
             elif landing := _answer(self._calls[number].socket):
                 over[self._end(number)] = landing
         now = time.monotonic()
-        for number in [number for number, call in self._calls.items() if call.deadline <= now]:
+        for number in [] if events else [number for number, call in self._calls.items() if call.deadline <= now]:
             over[self._end(number)] = _failed(errno.ETIMEDOUT)
         return over
 
