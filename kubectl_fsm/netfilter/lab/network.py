@@ -37,8 +37,6 @@ _EVERYWHERE: Mapping[str, int] = {
     "ipv4/conf/default/rp_filter": 0,
     "ipv4/conf/all/send_redirects": 0,
     "ipv4/conf/default/send_redirects": 0,
-    "ipv4/conf/all/accept_redirects": 0,
-    "ipv4/conf/default/accept_redirects": 0,
     "ipv6/conf/all/disable_ipv6": 1,
     "ipv6/conf/default/disable_ipv6": 1,
     "ipv4/icmp_ratelimit": 0,
