@@ -606,9 +606,41 @@ def test_the_rules_are_those_that_kube_proxy_wrote():
 
 def test_sctp_and_what_is_not_proxied_have_no_rules():
     objects = [service(HTTP | {"protocol": "SCTP"}), service(clusterIP="None"), service(clusterIP="")]
-    slices = [endpoint_slice(READY, ports=[{"name": "http", "port": 1, "protocol": "SCTP"}])]
-    assert rules(objects, slices) == rules([], [])
-    assert sockets(route(objects[0], *slices)) == ["10.244.0.1:1"]
+    sctp = endpoint_slice(READY, ports=[{"name": "http", "port": 1, "protocol": "SCTP"}])
+    six = endpoint_slice(endpoint("fd00::1"), addressType="IPv6")
+    assert rules(objects, [sctp, endpoint_slice(READY)]) == rules([], [])
+    assert rules([service()], [endpoint_slice(READY), six]) == rules([service()], [endpoint_slice(READY)])
+    assert sockets(route(objects[0], sctp)) == ["10.244.0.1:1"]
+
+
+def test_outsiders_stay_on_the_node_under_a_local_policy():
+    outsider = Client("198.51.100.1")
+    one = balanced("strict", 3, externalTrafficPolicy="Local")
+    _, port = services.find([one], "192.0.2.13", 80)
+    here, there = (endpoint_slice(*pods, service="strict") for pods in (HERE[:1], THERE))
+    assert by_rules(rules([one], [here]), port, outsider) == (Kind.BALANCED, {"10.244.0.1:8080": 1})
+    assert by_rules(rules([one], [there]), port, outsider) == (Kind.DROPPED, {})
+    assert by_rules(rules([one], []), port, outsider) == (Kind.REJECTED, {})
+    everybody = rules([balanced("strict", 3)], [there])
+    assert by_rules(everybody, port, outsider)[0] is Kind.BALANCED
+    assert not everybody.tables["filter"]["KUBE-EXTERNAL-SERVICES"].rules
+
+
+def test_a_node_that_does_not_know_its_pods():
+    """Then everybody is from outside, and nobody is masqueraded for it at the ClusterIP."""
+    one = balanced("strict", 3, externalTrafficPolicy="Local")
+    text = netfilter.write(rules([one], [endpoint_slice(*HERE, *THERE, service="strict")], pods=""))
+    assert "10.244.0.0/16" not in text
+    assert "cluster IP" in text
+    assert "pod traffic" not in text
+
+
+def test_two_load_balancers_share_the_source_ranges():
+    ingress = {"loadBalancer": {"ingress": [{"ip": "192.0.2.12"}, {"ip": "192.0.2.13"}]}}
+    one = balanced("closed", 2, loadBalancerSourceRanges=["203.0.113.0/24"]) | {"status": ingress}
+    ruleset = rules([one], [endpoint_slice(*HERE, service="closed")])
+    assert [len(chain.rules) for name, chain in ruleset.tables["nat"].items() if name.startswith("KUBE-FW-")] == [1]
+    assert len(ruleset.tables["filter"]["KUBE-PROXY-FIREWALL"].rules) == 2
 
 
 def test_a_pod_that_reaches_itself_is_masqueraded():
