@@ -417,10 +417,8 @@ def _unproxied(service: Object) -> str:
     proxy = fields.labels(service).get(_OTHER_PROXY)
     if proxy is not None:
         return f"its label {_OTHER_PROXY} leaves it to another proxy, {proxy}"
-    if _external_name(service):
-        return "it is an ExternalName"
-    if _headless(service):
-        return "it is headless"
+    if _external_name(service) or _headless(service):
+        return "only DNS leads to it"
     if not fields.text(service, "spec", "clusterIP"):
         return "it shows no ClusterIP: the API server gives one, a manifest has it only where it was written down"
     return "" if _cluster_ip(service) else "it has only an IPv6 address"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kubectl_fsm import kube_proxy, netfilter, services
 from kubectl_fsm.errors import InvalidObject, UsageError
 from kubectl_fsm.netfilter import Action, Packet, Ruleset
-from kubectl_fsm.services import Client, Kind, PodReference, ServicePort, Via
+from kubectl_fsm.services import Client, Endpoint, Kind, PodReference, ServicePort, Via
 from tests.support.kube_proxy import RECORDED
 
 NODE, OTHER_NODE = "node", "other"
@@ -207,6 +207,12 @@ def test_headless_without_anything_ready():
 
 
 # Which endpoints
+
+
+def test_words_and_defaults_that_others_rely_on():
+    kinds = "balanced rejected dropped headless external-name unproxied"
+    assert " ".join(kind.value for kind in Kind) == kinds
+    assert Endpoint("10.244.0.1", 80) == ("10.244.0.1", 80, None, "", None, True, True, False, False, False)
 
 
 READY = endpoint("10.244.0.1")
