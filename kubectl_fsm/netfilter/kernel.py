@@ -23,24 +23,17 @@ from typing import Any, NamedTuple, final
 
 from kubectl_fsm.errors import FsmError, NoKernel, RulesRefused
 from kubectl_fsm.netfilter.lab.attempts import NODE, OUTSIDE, Attempt, Endpoint, Landing, Outcome, PodNet, unpacked
+from kubectl_fsm.netfilter.model import BUILT_IN_CHAINS
+from kubectl_fsm.netfilter.targets import POD_IP
 
 __all__ = ["BACKENDS", "NODE", "OUTSIDE", "Attempt", "Endpoint", "Lab", "Landing", "Outcome", "PodNet", "missing"]
 
-POD_IP = "$POD_IP"
-"""Stands for the pod's own address; the init container's shell fills it in, and so does `Lab.load`."""
 SECONDS = 2.0
 """How long a connection may take. In here an answer takes a millisecond; no answer at all is an answer too."""
 
 BACKENDS: Mapping[str, str] = {"nft": "nf_tables", "legacy": "legacy"}
 """The two parts of the kernel that iptables can speak to, and what its programs call them."""
 
-_BUILT_IN_CHAINS: Mapping[str, tuple[str, ...]] = {
-    "raw": ("PREROUTING", "OUTPUT"),
-    "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
-    "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
-    "filter": ("INPUT", "FORWARD", "OUTPUT"),
-    "security": ("INPUT", "FORWARD", "OUTPUT"),
-}
 _TABLE = re.compile(r"^\*(\w+)", re.MULTILINE)
 _ERROR_LINE = re.compile(r"(line:? )(\d+)")
 _SYSTEM_FOLDERS = ("/usr/sbin", "/sbin", "/usr/bin", "/bin")
@@ -159,7 +152,7 @@ class Lab:
 
     def _load(self, place: str, rules: str) -> None:
         reset = "".join(_empty(table) for table in sorted(self._tables.get(place, ())))
-        self._tables.setdefault(place, set()).update(_BUILT_IN_CHAINS.keys() & _TABLE.findall(rules))
+        self._tables.setdefault(place, set()).update(BUILT_IN_CHAINS.keys() & _TABLE.findall(rules))
         try:
             self._ask("restore", place, reset + rules)
         except RulesRefused as error:
@@ -204,7 +197,7 @@ class Lab:
 
 def _empty(table: str) -> str:
     """A text that leaves a table as a new namespace has it."""
-    policies = "".join(f":{chain} ACCEPT [0:0]\n" for chain in _BUILT_IN_CHAINS.get(table, ()))
+    policies = "".join(f":{chain} ACCEPT [0:0]\n" for chain in BUILT_IN_CHAINS.get(table, ()))
     return f"*{table}\n{policies}-F\n-X\nCOMMIT\n"
 
 

@@ -1,13 +1,12 @@
 """Edits that roll workloads: of pod templates, one after the other, and of a mesh whose pods are then restarted."""
 
-import shlex
 from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 from kubectl_fsm import fields, rollouts, workloads
 from kubectl_fsm.cluster.interface import Cluster
 from kubectl_fsm.fields import Object
-from kubectl_fsm.operations import meshes, queue, restart, survey
+from kubectl_fsm.operations import hints, meshes, queue, restart, survey
 from kubectl_fsm.operations.edit import Edit
 from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.queue import Options, Step
@@ -110,8 +109,11 @@ class _Change:
         (step,) = restart.plan([installation], [subject], namespaces)
         if restarts:
             return step
-        words = [subject.workload.label, "-n", subject.workload.namespace, *self._cluster.words]
-        mend = f"its pods run outdated rules: kubectl fsm restart {shlex.join(words)}" if step.outdated else ""
+        mend = (
+            f"its pods run outdated rules: {hints.apply(subject.workload, self._cluster.words)}"
+            if step.outdated
+            else ""
+        )
         return self.step(Outcome("unchanged", mend))
 
     def prepare(self, current: Object, pods: Sequence[Object], judge: Judge) -> Generator[Event, bool, None]:  # noqa: ARG002 - the edit looks for itself
