@@ -30,6 +30,60 @@ class _Runs(NamedTuple):
     failed: str = ""
 
 
+class Situation(NamedTuple):
+    """A pod, or the subject's next one: its `state` with the `reason`, what it runs, and what the next one will.
+
+    `now` is None where no rules are in force or they cannot be read; `coming.wanted` None where the next pod has none.
+    `next_script` is the next pod's script, `refused` what would keep that pod from starting with it.
+    """
+
+    state: str
+    reason: str
+    sidecar: str
+    script: str
+    now: Running | None
+    warnings: Sequence[str]
+    coming: Upcoming
+    next_script: str
+    refused: Sequence[str]
+    installation: Installation
+
+    @property
+    def injector(self) -> Injector:
+        """The generation whose rules `now` are, else the installation's."""
+        writers = self.now.injectors if self.now else ()
+        return writers[0] if writers and self.installation.injector not in writers else self.installation.injector
+
+    @property
+    def known(self) -> Effective:
+        """What the pod runs (of a pod that runs nothing: what it will), with the sources that the configuration tells."""
+        shown = self.now.effective if self.now else self.coming.wanted or _NOTHING
+        return _sourced(shown, self.coming.wanted if self.installation.config else None)
+
+
+def situation(subject: Subject, pod: Object | None, namespace: Object | None, installation: Installation) -> Situation:
+    """How it stands with a pod, or with the subject's next pod where `pod` is None or has never run."""
+    injection = interception.injection(subject.template, namespace, installation)
+    source = "pod annotation" if subject.workload.bare else f"{subject.workload.label} template"
+    coming = interception.upcoming(subject.template, namespace, installation, installation.spec, source)
+    ran = pod if pod is not None and fields.mapping(pod, "status") else None
+    runs = _runs(ran, installation) if ran is not None else _Runs()
+    state, reason = _state(ran, runs, coming, injection, installation)
+    next_script, refused = _next_script(coming.wanted, installation.injector)
+    return Situation(
+        state=state,
+        reason=reason,
+        sidecar=workloads.container_readiness(ran, installation.mesh.sidecar) if ran is not None else "",
+        script=runs.found.script if runs.found else "",
+        now=runs.found if state in _RUNNING else None,
+        warnings=runs.found.warnings if runs.found else (),
+        coming=coming,
+        next_script=next_script,
+        refused=refused,
+        installation=installation,
+    )
+
+
 def pod_rules(
     subject: Subject,
     pod: Object | None,
@@ -41,22 +95,12 @@ def pod_rules(
 
     `words` are those of a command line that lead another command to the same cluster.
     """
-    injection = interception.injection(subject.template, namespace, installation)
-    source = "pod annotation" if subject.workload.bare else f"{subject.workload.label} template"
-    coming = interception.upcoming(subject.template, namespace, installation, installation.spec, source)
-    ran = pod if pod is not None and fields.mapping(pod, "status") else None
-    runs = _runs(ran, installation) if ran is not None else _Runs()
-    state, reason = _state(ran, runs, coming, injection, installation)
-    now = runs.found if state in _RUNNING else None
-    known = coming.wanted if installation.config else None
-    next_script, refused = _next_script(coming.wanted, installation.injector)
-    ruleset = (
-        now.ruleset if now else parse(next_script) if state == "template" and next_script and not refused else None
-    )
-    writers = now.injectors if now else ()
-    injector = writers[0] if writers and installation.injector not in writers else installation.injector
-    shown = now.effective if now else coming.wanted or _NOTHING
-    unknown = state == "unknown"
+    found = situation(subject, pod, namespace, installation)
+    now, coming = found.now, found.coming
+    ruleset = now.ruleset if now else None
+    if found.state == "template" and found.next_script and not found.refused:
+        ruleset = parse(found.next_script)
+    wanted = now.effective if now and found.state == "unknown" else coming.wanted
     return PodRules(
         pod=fields.name(pod) if pod is not None else "",
         namespace=subject.workload.namespace,
@@ -64,18 +108,20 @@ def pod_rules(
         mesh=installation.mesh.name,
         mesh_version=installation.version,
         mesh_namespace=installation.namespace,
-        injector=injector.name,
-        state=state,
-        reason=reason,
-        sidecar=workloads.container_readiness(ran, installation.mesh.sidecar) if ran is not None else "",
-        exclusions=_entries(now.effective if now else None, shown if unknown else coming.wanted),
-        settings=_settings(now.effective if now else None, shown if unknown else coming.wanted),
-        rules=_rules(ruleset, injector, _sourced(shown, known)) if ruleset else (),
-        notes=[*refused, *_notes(subject, pod, runs, installation)],
-        apply=hints.apply(subject.workload, words) if state == "outdated" and coming.wanted and not refused else "",
+        injector=found.injector.name,
+        state=found.state,
+        reason=found.reason,
+        sidecar=found.sidecar,
+        exclusions=_entries(now.effective if now else None, wanted),
+        settings=_settings(now.effective if now else None, wanted),
+        rules=_rules(ruleset, found.injector, found.known) if ruleset else (),
+        notes=[*found.refused, *_notes(subject, pod, found)],
+        apply=hints.apply(subject.workload, words)
+        if found.state == "outdated" and coming.wanted and not found.refused
+        else "",
         replicas=workloads.replicas(subject.workload.top.object),
-        script=runs.found.script if runs.found else "",
-        next_script=next_script,
+        script=found.script,
+        next_script=found.next_script,
     )
 
 
@@ -179,10 +225,10 @@ def _rules(ruleset: Ruleset, injector: Injector, sourced: Effective) -> Sequence
     ]
 
 
-def _notes(subject: Subject, pod: Object | None, runs: _Runs, installation: Installation) -> Sequence[str]:
+def _notes(subject: Subject, pod: Object | None, found: Situation) -> Sequence[str]:
     """What a user should know beside the rules."""
-    notes = [installation.note] if installation.note else []
-    notes += runs.found.warnings if runs.found else []
+    installation = found.installation
+    notes = [*([installation.note] if installation.note else []), *found.warnings]
     if subject.workload.refusal:
         notes.append(subject.workload.refusal)
     if subject.workload.unseen:
