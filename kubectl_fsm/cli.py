@@ -212,10 +212,10 @@ def _ask(text: str, arguments: Arguments, streams: Streams) -> bool:
 
 def _print(report: Report, connect: Connect, arguments: Arguments, streams: Streams) -> None:
     """Data to stdout; the summary of an edit of files to stderr, because its data are the files."""
-    from kubectl_fsm.output import structured, table  # noqa: PLC0415 - not needed for help and usage errors
+    from kubectl_fsm.output import grid, structured, table  # noqa: PLC0415 - not needed for help and usage errors
 
     output = arguments.text("--output")
-    style = table.Style(wide=output == "wide", colour=_colour(arguments, streams))
+    style = grid.Style(wide=output == "wide", colour=_colour(arguments, streams))
     if output in ("json", "yaml", "name"):
         streams.data(
             {"json": structured.as_json, "yaml": structured.as_yaml, "name": structured.as_names}[output](report)

@@ -52,7 +52,7 @@ _EXTERNAL = "KUBE-EXTERNAL-SERVICES"
 _FIREWALL = "KUBE-PROXY-FIREWALL"
 _MASQUERADE = "KUBE-MARK-MASQ"
 _PORTALS = "kubernetes service portals"
-_MASQUERADE_BIT = 0x4000
+MASQUERADE_BIT = 0x4000
 _PROTOCOLS = ("TCP", "UDP")
 _HASH_LENGTH = 16
 _JUMPS = (
@@ -120,7 +120,7 @@ class _Writer:
             _append(self.filter, hook, Jump(chain), new, Comment(comment))
         for hook in ("PREROUTING", "OUTPUT"):
             _append(self.nat, hook, Jump(_SERVICES), Comment(_PORTALS))
-        _append(self.nat, _MASQUERADE, SetMark(_MASQUERADE_BIT, _MASQUERADE_BIT))
+        _append(self.nat, _MASQUERADE, SetMark(MASQUERADE_BIT, MASQUERADE_BIT))
 
     def finish(self) -> Ruleset:
         return Ruleset({_FILTER: as_table(_FILTER, self.filter, {}), NAT: as_table(NAT, self.nat, {})})

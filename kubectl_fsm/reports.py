@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from kubectl_fsm.errors import FsmError
 from kubectl_fsm.fields import Object
+from kubectl_fsm.services import Routing
+from kubectl_fsm.tracing import Course
 
 
 class Note(NamedTuple):
@@ -222,6 +224,60 @@ class EditsReport(NamedTuple):
     rolled: RestartReport
 
 
+class TraceEnd(NamedTuple):
+    """The pod that a traced connection comes from: one of `pods` of its workload; `pod` is empty where none runs."""
+
+    pod: str
+    workload: str
+    namespace: str
+    address: str
+    pods: int
+
+
+class Moment(NamedTuple):
+    """What becomes of a connection, `when`: `now`, `after-restart`, or `next-pod` where no pod runs."""
+
+    when: str
+    course: Course
+
+
+class Trial(NamedTuple):
+    """One connection that was tried in a kernel: from where to where, what the simulator says, what the kernel did.
+
+    Both are who took it and how often, where chance decides every one that is possible.
+    """
+
+    when: str
+    connection: str
+    simulated: Sequence[str]
+    kernel: Mapping[str, int]
+
+    @property
+    def agrees(self) -> bool:
+        return set(self.simulated) == set(self.kernel)
+
+
+class TraceReport(NamedTuple):
+    """`kubectl fsm trace`.
+
+    `moments` are one or two; `service` what becomes of connections to it where the target is one. `apply` are the
+    command lines that lead from the first moment to the second. `trials` are what a kernel said, by `judge`.
+    """
+
+    source: TraceEnd
+    target: str
+    uid: int
+    interface: str
+    origin: str
+    service: Routing | None
+    moments: Sequence[Moment]
+    assumptions: Sequence[str]
+    notes: Sequence[str]
+    apply: Sequence[str]
+    trials: Sequence[Trial] = ()
+    judge: str = ""
+
+
 class MeshVersion(NamedTuple):
     """A mesh that the cluster runs."""
 
@@ -239,5 +295,5 @@ class VersionReport(NamedTuple):
     meshes: Sequence[MeshVersion] | None
 
 
-Report = RulesReport | ExclusionsReport | EditReport | EditsReport | RestartReport | VersionReport
+Report = RulesReport | TraceReport | ExclusionsReport | EditReport | EditsReport | RestartReport | VersionReport
 Document = dict[str, Any]

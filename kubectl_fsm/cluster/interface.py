@@ -61,6 +61,8 @@ DAEMONSETS = Resource("apps", "v1", "DaemonSet", "daemonsets", True, ("ds",))
 JOBS = Resource("batch", "v1", "Job", "jobs", True, ("job",))
 CRONJOBS = Resource("batch", "v1", "CronJob", "cronjobs", True, ("cj",))
 EVENTS = Resource("", "v1", "Event", "events", True, ("ev",))
+CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps", True, ("cm",))
+ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
 
 BUILT_IN = (PODS, NAMESPACES, SERVICES, DEPLOYMENTS, REPLICASETS, STATEFULSETS, DAEMONSETS, JOBS, CRONJOBS)
 """Kinds that need no discovery."""
@@ -114,6 +116,9 @@ class Cluster(Protocol):
 
     def list(self, resource: Resource, namespace: str = "", selector: str = "") -> Iterable[Object]:
         """All objects of a kind in a namespace (all namespaces where it is empty) whose labels match `selector`, page by page."""
+
+    def pods_at(self, address: str) -> Iterable[Object]:
+        """The pods of any namespace whose IP this is; several where they are on the host network, or have finished."""
 
     def patch(self, resource: Resource, name: str, namespace: str, merge: Object, *, dry_run: bool = False) -> Object:
         """Apply a JSON merge patch (RFC 7386) and return the object as it is then.

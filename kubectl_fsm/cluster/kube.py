@@ -23,7 +23,7 @@ from kubectl_fsm import fields
 from kubectl_fsm.cluster import background, discovery
 from kubectl_fsm.cluster.credentials import Credentials, proxy_headers
 from kubectl_fsm.cluster.failures import Asker, Call, Dropped, failure, foreign, no_kind, status_object, unreachable
-from kubectl_fsm.cluster.interface import BUILT_IN, CUSTOM_WORKLOADS, FIELD_MANAGER, PAGE, Resource, View
+from kubectl_fsm.cluster.interface import BUILT_IN, CUSTOM_WORKLOADS, FIELD_MANAGER, PAGE, PODS, Resource, View
 from kubectl_fsm.cluster.kubeconfig import Access, ConnectionOptions, access
 from kubectl_fsm.errors import ApiError, CredentialError, InvalidObject, NotFound, Unreachable
 from kubectl_fsm.fields import Object
@@ -105,9 +105,16 @@ class KubeCluster:
         return self._ask("GET", _path(resource, namespace, name), call)
 
     def list(self, resource: Resource, namespace: str = "", selector: str = "") -> Iterator[Object]:
+        return self._listed(resource, namespace, {"labelSelector": selector})
+
+    def pods_at(self, address: str) -> Iterator[Object]:
+        return self._listed(PODS, "", {"fieldSelector": f"status.podIP={address}"})
+
+    def _listed(self, resource: Resource, namespace: str, narrowed: Mapping[str, str]) -> Iterator[Object]:
+        """The objects that `narrowed` leaves, page by page."""
         call = Call("list", resource.qualified, "", namespace)
         path = _path(resource, namespace)
-        query = {"labelSelector": selector, "limit": str(PAGE)}
+        query = {**narrowed, "limit": str(PAGE)}
         seen = set()
         while True:
             response, data = self._exchange("GET", path, query)
@@ -356,7 +363,7 @@ def _after_expiry(query: Mapping[str, str], inconsistent: str) -> dict[str, str]
     """How a listing goes on whose continue token has expired: with the server's token, else anew and in one piece."""
     if inconsistent:
         return {**query, "continue": inconsistent}
-    return {"labelSelector": query["labelSelector"]}
+    return {key: value for key, value in query.items() if key.endswith("Selector")}
 
 
 def _path(resource: Resource, namespace: str = "", name: str | None = None) -> str:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn, TextIO, TypeVar
 from kubectl_fsm import fields
 from kubectl_fsm.cluster import discovery
 from kubectl_fsm.cluster.documents import MAX_BYTES, Budget, Document, Place, canonical, documents, is_json
-from kubectl_fsm.cluster.interface import BUILT_IN, Resource, View
+from kubectl_fsm.cluster.interface import BUILT_IN, PODS, Resource, View
 from kubectl_fsm.errors import ApiError, Conflict, InvalidObject, ManifestError, NotFound
 from kubectl_fsm.fields import Object
 
@@ -116,6 +116,9 @@ class Manifests:
             for entry in same_name
             if matches(fields.labels(entry.obj))
         )
+
+    def pods_at(self, address: str) -> Iterator[Object]:
+        return (pod for pod in self.list(PODS) if fields.text(pod, "status", "podIP") == address)
 
     def patch(self, resource: Resource, name: str, namespace: str, merge: Object, *, dry_run: bool = False) -> Object:
         """As the Protocol says, in memory: `edited` gives the text.

@@ -15,6 +15,7 @@ VERBS: Mapping[str, str] = {
     "exclude-interface": "exclude network interfaces from interception",
     "exclusions": "show what is configured, and by whom",
     "rules": "show the effective rules of pods, and why",
+    "trace": "follow one connection: who takes it, and which rule says so",
     "restart": "roll the workloads whose pods run outdated rules",
     "version": "show the versions of the plugin and of the meshes",
 }

@@ -149,6 +149,16 @@ def _left_out(services: Sequence[Object], namespaces: Mapping[str, Object]) -> I
             yield _excluded("namespace", f"ns/{fields.name(namespace)}", namespace, SERVICE_EXCLUSION_LIST, note)
 
 
+def left_out(service: Object, namespace: Object | None) -> str:
+    """The annotation by which FSM leaves a Service out of routing; empty where none does."""
+    if fields.annotations(service).get(SERVICE_EXCLUSION, "").lower() in YES:
+        return f"svc/{fields.name(service)} is annotated {SERVICE_EXCLUSION}"
+    listed = fields.annotations(namespace).get(SERVICE_EXCLUSION_LIST, "") if namespace else ""
+    if fields.name(service) in (name.strip() for name in listed.split(",")):
+        return f"ns/{fields.namespace(service)} is annotated {SERVICE_EXCLUSION_LIST}: {listed}"
+    return ""
+
+
 def _excluded(scope: str, label: str, obj: Object, key: str, note: str) -> ConfiguredObject:
     entries = [Configured("service", fields.annotations(obj)[key])]
     written = _writers(obj, {"service": ("metadata", "annotations", key)})

@@ -16,8 +16,12 @@ from kubectl_fsm.reports import (
     RestartItem,
     RestartReport,
     RulesReport,
+    TraceReport,
+    Trial,
     VersionReport,
 )
+from kubectl_fsm.services import Routing
+from kubectl_fsm.tracing import Course, Step
 
 API_VERSION = "kubectl-fsm/v1"
 _ROLLED = ("planned", "started", "done")
@@ -52,10 +56,12 @@ def document(report: Report) -> Mapping[str, Any]:
     return {"apiVersion": API_VERSION, "kind": type(report).__name__.removesuffix("Report"), **_body(report)}
 
 
-def _body(report: RulesReport | ExclusionsReport | RestartReport | VersionReport) -> Mapping[str, Any]:
+def _body(report: RulesReport | TraceReport | ExclusionsReport | RestartReport | VersionReport) -> Mapping[str, Any]:
     if isinstance(report, VersionReport):
         meshes = None if report.meshes is None else [mesh._asdict() for mesh in report.meshes]
         return {"client": report.client, **({} if meshes is None else {"meshes": meshes})}
+    if isinstance(report, TraceReport):
+        return _trace(report)
     if isinstance(report, ExclusionsReport):
         return {"items": [_configured(item) for item in report.items]}
     if isinstance(report, RestartReport):
@@ -94,6 +100,114 @@ def _pod_rules(item: PodRules) -> Mapping[str, Any]:
     }
 
 
+def _trace(report: TraceReport) -> Mapping[str, Any]:
+    first, *later = report.moments
+    source = report.source
+    return {
+        "from": {
+            "pod": source.pod or None,
+            "workload": source.workload or None,
+            "namespace": source.namespace,
+            "address": source.address or None,
+            "uid": report.uid,
+            "interface": report.interface or None,
+        },
+        "to": report.target,
+        "when": first.when,
+        "service": _service(report.service) if report.service else None,
+        **_course(first.course),
+        "afterRestart": _course(later[0].course) if later else None,
+        "assumptions": list(report.assumptions),
+        "notes": list(report.notes),
+        "kernel": {"judge": report.judge, "trials": [_trial(trial) for trial in report.trials]}
+        if report.trials
+        else None,
+    }
+
+
+def _course(course: Course) -> Mapping[str, Any]:
+    """What becomes of the connection; `outbound`, `inbound` and `verdict` where all ways agree, else null."""
+    ways = [
+        {
+            "share": way.share,
+            "endpoints": [one.socket for one in way.endpoints],
+            "outbound": _step(way.outbound),
+            "inbound": _step(way.inbound),
+            "verdict": way.result.value,
+            "explanation": way.text,
+        }
+        for way in course.ways
+    ]
+    hops = [_hop(step) for way in course.ways for step in way.steps]
+    return {
+        **{key: _agreed([way[key] for way in ways]) for key in ("outbound", "inbound", "verdict", "explanation")},
+        "ways": ways,
+        "hops": [hop for index, hop in enumerate(hops) if hop not in hops[:index]],
+    }
+
+
+def _agreed(values: Sequence[Any]) -> Any:
+    return values[0] if all(value == values[0] for value in values) else None
+
+
+def _step(step: Step | None) -> Mapping[str, Any] | None:
+    if step is None:
+        return None
+    return {
+        "decision": step.decision.value,
+        "port": step.port,
+        "rule": step.rule or None,
+        "why": step.why,
+        "entry": step.entry or None,
+        "sources": list(step.sources),
+    }
+
+
+def _hop(step: Step) -> Mapping[str, Any]:
+    return {
+        "pod": step.pod,
+        "hook": step.hook,
+        "by": step.by,
+        "uid": step.uid,
+        "destination": step.destination,
+        **(_step(step) or {}),
+        "address": step.address,
+        "path": [{"rule": rule, "matched": matched} for rule, matched in step.path],
+    }
+
+
+def _service(routing: Routing) -> Mapping[str, Any]:
+    port = routing.port
+    return {
+        "namespace": port.namespace,
+        "name": port.service,
+        "address": port.address or None,
+        "port": port.number,
+        "portName": port.name or None,
+        "routing": routing.kind.value,
+        "endpoints": [
+            {
+                "address": one.address,
+                "port": one.port,
+                "pod": one.pod.name if one.pod else None,
+                "node": one.node or None,
+                "share": one.share,
+            }
+            for one in routing.endpoints
+        ],
+    }
+
+
+def _trial(trial: Trial) -> Mapping[str, Any]:
+    return {
+        "when": trial.when,
+        "connection": trial.connection,
+        "simulated": list(trial.simulated),
+        "kernel": dict(trial.kernel),
+        "agrees": trial.agrees,
+    }
+
+
 def _restarted(item: RestartItem) -> Mapping[str, Any]:
     return {**item._asdict(), "mesh": item.mesh or None, "changes": list(item.changes), "detail": item.detail or None}
 
@@ -119,12 +233,12 @@ def _configured(item: ConfiguredObject) -> Mapping[str, Any]:
 def _names(report: Report) -> Sequence[str]:
     if isinstance(report, EditReport):
         return [report.object]
-    if isinstance(report, EditsReport):
-        return [edit.object for edit in report.edits]
     if isinstance(report, RestartReport):
         return [item.workload for item in report.items if item.result in _ROLLED]
-    if isinstance(report, ExclusionsReport):
-        return [item.object for item in report.items]
+    if isinstance(report, EditsReport | ExclusionsReport):
+        return [one.object for one in (report.edits if isinstance(report, EditsReport) else report.items)]
     if isinstance(report, RulesReport):
         return [f"pod/{item.pod}" if item.pod else item.workload for item in report.items]
-    return [f"{mesh.mesh}/{mesh.version}" for mesh in report.meshes or ()]
+    if isinstance(report, VersionReport):
+        return [f"{mesh.mesh}/{mesh.version}" for mesh in report.meshes or ()]
+    return [f"pod/{report.source.pod}" if report.source.pod else report.source.workload, report.target]

@@ -1,13 +1,13 @@
 """Reports for people."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
-
-import tabulate
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from kubectl_fsm import fields
 from kubectl_fsm.fields import Object
+from kubectl_fsm.output.course import as_course
+from kubectl_fsm.output.grid import Style, grid
 from kubectl_fsm.output.visible import visible
 from kubectl_fsm.reports import (
     EditReport,
@@ -20,52 +20,26 @@ from kubectl_fsm.reports import (
     RuleLine,
     RulesReport,
     SettingState,
+    TraceReport,
     VersionReport,
 )
 
-_COLOURS = {
-    "current": "32",
-    "programmed": "32",
-    "outdated": "33",
-    "pending": "33",
-    "leaving": "33",
-    "failed": "31",
-    "edited": "32",
-    "done": "32",
-    "left": "33",
-    "interrupted": "31",
-}
-tabulate.MIN_PADDING = 0  # two blanks between columns, also where a heading is the widest cell
 _SHOWN_COMMANDS = 5
 _NAMED = 3
 
 
-class Style(NamedTuple):
-    """How the text may look: `wide` adds columns, `colour` is for terminals."""
-
-    wide: bool = False
-    colour: bool = False
-
-    def paint(self, word: str, shown: str = "") -> str:
-        """A state in its colour; `shown` where it is written otherwise."""
-        code = _COLOURS.get(word) if self.colour else None
-        return f"\x1b[{code}m{shown or word}\x1b[0m" if code else shown or word
-
-
 def as_table(report: Report, style: Style) -> str:
     """The report as text."""
-    if isinstance(report, RulesReport):
-        return _rules(report, style)
-    if isinstance(report, ExclusionsReport):
-        return _exclusions(report, style)
-    if isinstance(report, EditReport):
-        return _edit(report, style)
-    if isinstance(report, EditsReport):
-        edits = [_edit(edit, style, rolled=True) for edit in report.edits]
-        return "".join([*edits, _restart(report.rolled, style)])
-    if isinstance(report, RestartReport):
-        return _restart(report, style)
-    return _version(report)
+    shown: Mapping[type, Callable[[Any, Style], str]] = {
+        RulesReport: _rules,
+        TraceReport: as_course,
+        ExclusionsReport: _exclusions,
+        EditReport: _edit,
+        EditsReport: _edits,
+        RestartReport: _restart,
+        VersionReport: _version,
+    }
+    return shown[type(report)](report, style)
 
 
 def as_iptables(report: RulesReport) -> str:
@@ -74,11 +48,6 @@ def as_iptables(report: RulesReport) -> str:
     if len(scripts) == 1:
         return scripts[0][1]
     return "".join(f"# {_name(item)} in {item.namespace}\n{text}" for item, text in scripts if text)
-
-
-def _grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table as kubectl prints it: columns, no lines; cells are made safe."""
-    return tabulate.tabulate(rows, head, tablefmt="plain", disable_numparse=True) + "\n"
 
 
 def _rules(report: RulesReport, style: Style) -> str:
@@ -90,7 +59,7 @@ def _rules(report: RulesReport, style: Style) -> str:
     rows = [_summary(item, style, several=several) for item in report.items]
     head = ["POD", "WORKLOAD", "STATE", "ENTRIES", "CHANGES"]
     wide = ["MESH", "INJECTOR", "SIDECAR", "REASON"] if style.wide else []
-    return _grid([*(["NAMESPACE"] if several else []), *head, *wide], rows)
+    return grid([*(["NAMESPACE"] if several else []), *head, *wide], rows)
 
 
 def _summary(item: PodRules, style: Style, *, several: bool) -> Sequence[str]:
@@ -148,7 +117,7 @@ def _detail(group: Sequence[PodRules], style: Style) -> str:
         for entry in item.exclusions
     ]
     rows += [("setting", s.name, style.paint(_setting_state(s)), "MeshConfig") for s in item.settings]
-    parts.append(_grid(("LIST", "VALUE", "STATE", "SOURCE"), rows) if rows else "no exclusions\n")
+    parts.append(grid(("LIST", "VALUE", "STATE", "SOURCE"), rows) if rows else "no exclusions\n")
     for hook in ("OUTBOUND", "INBOUND"):
         lines = [rule for rule in item.rules if rule.hook == hook and (rule.decides or style.wide)]
         if lines:
@@ -188,7 +157,7 @@ def _hook(hook: str, lines: Sequence[RuleLine], style: Style) -> str:
         why = f"{line.why}: {', '.join(line.sources)}" if line.sources else line.why
         row = [str(number), visible(line.match), visible(line.effect), visible(why)]
         rows.append([*row, visible(f"-A {line.chain} {line.rule}")] if style.wide else row)
-    return _grid([hook, "RULE", "TO", "WHY", *(["IPTABLES"] if style.wide else [])], rows)
+    return grid([hook, "RULE", "TO", "WHY", *(["IPTABLES"] if style.wide else [])], rows)
 
 
 def _exclusions(report: ExclusionsReport, style: Style) -> str:
@@ -212,7 +181,7 @@ def _exclusions(report: ExclusionsReport, style: Style) -> str:
         for item in report.items
         if item.note
     ]
-    return "".join([_grid(head, rows) if rows else "no exclusions\n", *notes])
+    return "".join([grid(head, rows) if rows else "no exclusions\n", *notes])
 
 
 def _edit(report: EditReport, style: Style, *, rolled: bool = False) -> str:
@@ -228,6 +197,11 @@ def _edit(report: EditReport, style: Style, *, rolled: bool = False) -> str:
     if report.result == "edited":
         lines += _consequences(report, rolled=rolled)
     return "\n".join(line for line in lines if line) + "\n"
+
+
+def _edits(report: EditsReport, style: Style) -> str:
+    edits = [_edit(edit, style, rolled=True) for edit in report.edits]
+    return "".join([*edits, _restart(report.rolled, style)])
 
 
 def _consequences(report: EditReport, *, rolled: bool) -> Sequence[str]:
@@ -263,7 +237,7 @@ def _restart(report: RestartReport, style: Style) -> str:
         for item in report.items
     ]
     head = ["WORKLOAD", "PODS", "OUTDATED", "RESULT", "DETAIL"]
-    return _grid([*(["NAMESPACE"] if several else []), *head, *(["MESH"] if style.wide else [])], rows)
+    return grid([*(["NAMESPACE"] if several else []), *head, *(["MESH"] if style.wide else [])], rows)
 
 
 def _came_of(item: RestartItem) -> str:
@@ -287,7 +261,7 @@ def _own(obj: Object) -> Mapping[str, object]:
     return {**{key: value for key, value in obj.items() if key != "status"}, "metadata": metadata}
 
 
-def _version(report: VersionReport) -> str:
+def _version(report: VersionReport, _: Style) -> str:
     text = f"Client: {report.client}\n"
     for mesh in report.meshes or ():
         shown = visible(mesh.version) or "(version not shown)"

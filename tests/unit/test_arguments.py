@@ -102,8 +102,11 @@ def test_the_verb_and_what_stands_before_it(argv, parts):
 def test_every_usage_text_is_its_own_grammar(verb):
     usage = commands.load(verb).USAGE
     known = options(usage)
+    needed = [
+        word for word in usage.partition("Usage:\n")[2].splitlines()[0].split() if word.isalpha() and word.isupper()
+    ]
     for option in set(known.values()):
-        words = order([f"{option.name}=x" if option.takes_value else option.name], known).canonical()
+        words = order([f"{option.name}=x" if option.takes_value else option.name, *needed], known).canonical()
         parsed = docopt(usage, ["fsm", verb, *words], default_help=False)
         assert parsed[option.name], option.name
     for line in usage.partition("Examples:\n")[2].partition("\n\n")[0].splitlines():

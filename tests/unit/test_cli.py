@@ -91,7 +91,7 @@ def test_rules_of_manifests(run):
     report = json.loads(out)
     assert (report["apiVersion"], report["kind"]) == ("kubectl-fsm/v1", "Rules")
     found = {item["workload"]: item for item in report["items"]}
-    assert set(found) == {"cj/report", "deploy/web", "sts/redis"}
+    assert set(found) == {"cj/report", "deploy/api", "deploy/web", "sts/redis"}
     web = found["deploy/web"]
     assert (web["pod"], web["state"], web["injector"]) == (None, "template", "fsm-1.5")
     assert [(entry["list"], entry["value"], entry["sources"]) for entry in web["exclusions"]] == [
@@ -100,7 +100,7 @@ def test_rules_of_manifests(run):
         ("outbound-ip", "169.254.169.254/32", ["MeshConfig"]),
     ]
     assert yaml.safe_load(run("rules", "-f", SHOP, "-o", "yaml")[1]) == report
-    assert run("rules", "-f", SHOP, "-o", "name")[1] == "cj/report\ndeploy/web\nsts/redis\n"
+    assert run("rules", "-f", SHOP, "-o", "name")[1] == "cj/report\ndeploy/api\ndeploy/web\nsts/redis\n"
 
 
 def test_the_script_is_exact(run):

@@ -18,7 +18,9 @@ from kubectl_fsm.meshes import (
     OSM_EDGE,
     OUTBOUND_PORTS,
 )
-from kubectl_fsm.output import structured, table
+from kubectl_fsm.output import grid, structured, table
+from kubectl_fsm.services import Endpoint, Kind, PodReference, Routing, ServicePort
+from kubectl_fsm.tracing import Course, Decision, Result, Step, Way
 
 RELEASES = {
     "osm-0.11": (OSM, "v0.11.1"),
@@ -145,6 +147,28 @@ RESTART = reports.RestartReport(
     ],
     "context x",
 )
+ENDPOINT = Endpoint("10.244.0.5", 6379, PodReference("shop", "redis-0", ""), "node", 1.0)
+PORT = ServicePort("shop", "redis", "", 6379, "TCP", "10.96.12.7")
+STEP = Step(
+    *("pod/web-1", "OUTPUT", "application", 0, "10.96.12.7:6379", Decision.DIRECT, None, 6379),
+    *("-A FSM_PROXY_OUTBOUND -j RETURN", "excluded outbound ports", "port 6379", ("MeshConfig",)),
+)
+WAY = Way(1.0, (ENDPOINT,), STEP, None, STEP._replace(pod="pod/redis-0"), None, Result.BYPASSED, "bypassed: straight")
+OTHER_WAY = WAY._replace(result=Result.INTERCEPTED, text="intercepted, mTLS")
+TRACE = reports.TraceReport(
+    source=reports.TraceEnd("web-1", "deploy/web", "shop", "10.244.0.2", 1),
+    target="svc/redis:6379",
+    uid=0,
+    interface="",
+    origin="context x",
+    service=Routing(Kind.BALANCED, PORT, (ENDPOINT,)),
+    moments=[reports.Moment("now", Course([WAY])), reports.Moment("after-restart", Course([WAY, OTHER_WAY]))],
+    assumptions=["kube-proxy"],
+    notes=["a note"],
+    apply=["kubectl fsm restart"],
+    trials=[reports.Trial("now", "pod/web-1 → 10.96.12.7:6379", ["redis"], {"redis": 64})],
+    judge="Linux",
+)
 REPORTS = [
     reports.RulesReport(
         [
@@ -169,11 +193,12 @@ REPORTS = [
     EDIT,
     RESTART,
     reports.EditsReport([EDIT, EDIT], RESTART),
+    TRACE,
     reports.VersionReport("1.0.0", "context x", [reports.MeshVersion("fsm", "1.5.1", "fsm-system", "fsm-1.5")]),
 ]
 PRINTERS = {
-    "table": lambda report: table.as_table(report, table.Style()),
-    "wide": lambda report: table.as_table(report, table.Style(wide=True, colour=True)),
+    "table": lambda report: table.as_table(report, grid.Style()),
+    "wide": lambda report: table.as_table(report, grid.Style(wide=True, colour=True)),
     "json": structured.as_json,
     "yaml": structured.as_yaml,
     "name": structured.as_names,
@@ -184,6 +209,7 @@ SHOWN = {
     "EditReport": "x",
     "EditsReport": "x",
     "RestartReport": "deploy/web",
+    "TraceReport": "redis",
     "VersionReport": "fsm",
 }
 

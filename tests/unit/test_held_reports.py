@@ -5,12 +5,12 @@ import pytest
 from kubectl_fsm import reports
 from kubectl_fsm.errors import NotFound, UsageError
 from kubectl_fsm.generator import render
-from kubectl_fsm.output import table
+from kubectl_fsm.output import grid, table
 from kubectl_fsm.reports import EntryState, ListChange, PodRules, SettingState, Writer
 from tests.unit.test_guards_offline import IN, NAMESPACE, OUT, PREFIX, deployment, meshconfig, pod
 from tests.unit.test_held_edits import OLD, Remote, carry_out, cron_job, running
 
-PLAIN, COLOUR, WIDE = table.Style(), table.Style(colour=True), table.Style(wide=True)
+PLAIN, COLOUR, WIDE = grid.Style(), grid.Style(colour=True), grid.Style(wide=True)
 
 
 class Files(Remote):

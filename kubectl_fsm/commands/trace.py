@@ -1,0 +1,73 @@
+"""`kubectl fsm trace`."""
+
+import re
+from collections.abc import Generator
+from typing import NamedTuple
+
+from kubectl_fsm.arguments import Arguments
+from kubectl_fsm.cluster.interface import Connect
+from kubectl_fsm.commands.options import FILES, general
+from kubectl_fsm.errors import FsmError, UsageError
+from kubectl_fsm.exclusions import value_problem
+from kubectl_fsm.meshes import INTERFACES
+from kubectl_fsm.netfilter.model import MAX_ID
+from kubectl_fsm.operations import destinations, proof
+from kubectl_fsm.operations.trace import Request, trace
+from kubectl_fsm.reports import Event, Failed, TraceReport
+
+FORMATS = ("wide", "json", "yaml")
+USAGE = f"""Follow one TCP connection through the rules of both pods and the Service: who takes it, and which rule says so.
+
+FROM is a pod or a workload (web-58d4f8ff58-wtz4f, deploy/web). TO is svc/NAME[.NAMESPACE]:PORT, IP:PORT, POD:PORT or
+KIND/NAME:PORT; a port may be left out where there is just one.
+
+Usage:
+  kubectl fsm trace [options] [--] FROM TO
+
+Examples:
+  kubectl fsm trace deploy/web svc/redis:6379 -n shop
+  kubectl fsm trace web-58d4f8ff58-wtz4f 10.96.0.1:443 -n shop -o json
+  kubectl fsm trace deploy/web svc/api:8080 -f examples/shop             from manifests, without a cluster
+  kubectl fsm trace deploy/web svc/api:8080 -f examples/shop --kernel    and prove it
+
+Options:
+      --uid=UID                    user id of the calling process, where the pod does not tell it
+      --interface=NAME             network interface by which it leaves [eth0 where none is named]
+      --kernel                     try it in this machine's kernel too, in network namespaces made for it (as root)
+{FILES}{general(*FORMATS)}"""
+
+
+class Trace(NamedTuple):
+    """The connection to follow."""
+
+    request: Request
+    kernel: bool = False
+
+    def run(self, connect: Connect) -> Generator[Event, bool, TraceReport]:
+        traced = trace(connect(), self.request)
+        if not self.kernel:
+            return traced.report
+        report = proof.prove(traced)
+        if wrong := [trial for trial in report.trials if not trial.agrees]:
+            text = f"simulator and kernel disagree about {len(wrong)} of {len(report.trials)} connections"
+            yield Failed(FsmError(text, "please report it, with the output of the verb rules -o iptables"))
+        return report
+
+
+def parse(arguments: Arguments) -> Trace:
+    if arguments.flag("--all-namespaces"):
+        raise UsageError("a connection starts in one namespace: -n, not -A")
+    uid, interface = arguments.text("--uid"), arguments.text("--interface")
+    if uid and not (re.fullmatch("[0-9]{1,10}", uid) and int(uid) <= MAX_ID):
+        raise UsageError(f"--uid takes a number, not {uid!r}")
+    if interface and (wrong := value_problem(INTERFACES, interface)):
+        raise UsageError(f"--interface: {wrong}")
+    request = Request(
+        arguments.text("FROM"),
+        destinations.parse(arguments.text("TO")),
+        arguments.text("--namespace"),
+        arguments.text("--fsm-namespace"),
+        int(uid) if uid else None,
+        interface,
+    )
+    return Trace(request, arguments.flag("--kernel"))

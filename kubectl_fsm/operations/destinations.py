@@ -1,0 +1,198 @@
+"""Where a traced connection goes: what a person writes, `svc/redis:6379`, `10.96.0.1:443`, `deploy/api:8080`."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from kubectl_fsm import fields, services, workloads
+from kubectl_fsm.cluster.interface import PODS, SERVICES, Cluster, Resource
+from kubectl_fsm.errors import Forbidden, UsageError
+from kubectl_fsm.exclusions import is_ipv4
+from kubectl_fsm.fields import Object
+from kubectl_fsm.operations import instances, targets
+from kubectl_fsm.operations.instances import Backends, Instance, StandIns
+from kubectl_fsm.operations.owners import Owners, pods_of
+from kubectl_fsm.operations.survey import Subject
+from kubectl_fsm.services import Endpoint, Kind, Routing, ServicePort
+from kubectl_fsm.tracing import Dial
+
+_SERVICE = re.compile(r"(?:svc|services?)/([a-z0-9-]+)(?:\.([a-z0-9-]+)(?:\.svc(?:\.[a-z0-9.-]+)?)?)?")
+_PORT = re.compile(r"[0-9]{1,5}|[a-z0-9-]{1,15}")
+_HINT = "write svc/NAME[.NAMESPACE]:PORT, IP:PORT, POD:PORT or KIND/NAME:PORT"
+_MAX_PORT = 65535
+
+
+class Destination(NamedTuple):
+    """What was written: a Service (`service`, maybe in `namespace`), an IPv4 `address`, or a target (`name`).
+
+    `port` is a number or a name, empty where there was none.
+    """
+
+    text: str
+    port: str
+    service: str = ""
+    namespace: str = ""
+    address: str = ""
+    name: str = ""
+
+
+def parse(text: str) -> Destination:
+    """What a person means. Raises `UsageError`."""
+    if text.startswith("[") or text.count(":") > 1:
+        raise UsageError(f"{text!r}: IPv6 is not intercepted at all, and not followed", _HINT)
+    head, colon, port = text.partition(":")
+    number = int(port) if port.isascii() and port.isdigit() else 1
+    if colon and (not _PORT.fullmatch(port) or not 1 <= number <= _MAX_PORT):
+        raise UsageError(f"{text!r}: {port!r} is no port", _HINT)
+    if found := _SERVICE.fullmatch(head):
+        return Destination(text, port, found[1], found[2] or "")
+    if is_ipv4(head):
+        if not port.isdigit():
+            raise UsageError(f"{text!r} needs a port number", f"such as {head}:443")
+        return Destination(text, port, address=head)
+    if not head or head.startswith(("svc/", "service/", "services/")):
+        raise UsageError(f"{text!r} is not a destination", _HINT)
+    return Destination(text, port, name=head)
+
+
+class Route(NamedTuple):
+    """Where a destination leads: what is dialled, the Service with its slices if it is one's, and the pods by address."""
+
+    dials: Sequence[Dial]
+    instances: Mapping[str, Instance]
+    service: Object | None = None
+    slices: Sequence[Object] = ()
+    routing: Routing | None = None
+    assumptions: Sequence[str] = ()
+
+
+class Finder:
+    """Finds where destinations lead a client to.
+
+    With `socket_balancing` a Service's endpoint is picked before any rule is asked.
+    """
+
+    def __init__(
+        self, cluster: Cluster, owners: Owners, client: Instance, stand_ins: StandIns, *, socket_balancing: bool
+    ) -> None:
+        self._cluster = cluster
+        self._owners = owners
+        self._client = client
+        self._stand_ins = stand_ins
+        self._socket_balancing = socket_balancing
+
+    def find(self, wanted: Destination) -> Route:
+        """Where it leads. Raises `NotFound`, and `UsageError` for a port that is not there."""
+        if wanted.service:
+            service = self._cluster.get(SERVICES, wanted.service, wanted.namespace or self._client.namespace)
+            return self._to_service(
+                service, services.port_named(service, wanted.port or _only_port(service), services.TCP)
+            )
+        if wanted.address:
+            return self._to_address(wanted.address, int(wanted.port))
+        resource, obj = targets.locate(self._cluster, wanted.name, self._client.namespace)
+        workload = self._owners.of(*self._owners.add(resource, obj))
+        pods = [obj] if resource is PODS else pods_of(self._cluster, self._owners, workload)
+        return _to_pods(instances.of_subject(Subject(workload, pods), self._stand_ins), wanted)
+
+    def _to_address(self, address: str, number: int) -> Route:
+        """A Service's address, a pod's, or anybody's."""
+        dialled = Endpoint(address, number, share=1.0)
+        if address.startswith("127.") or address == self._client.address:
+            return Route([Dial(address, number, (dialled,), (dialled,))], {self._client.address: self._client})
+        unknown: list[str] = []
+        known, pods = self._cluster.gather(
+            lambda: _readable(lambda: list(self._cluster.list(SERVICES)), SERVICES, unknown),
+            lambda: _readable(lambda: list(self._cluster.pods_at(address)), PODS, unknown),
+        )
+        if found := services.find(known, address, number):
+            route = self._to_service(*found)
+            return route._replace(assumptions=[*route.assumptions, *unknown])
+        own = [pod for pod in pods if _has_network(pod)]
+        here = [instances.of_pod(self._owners, pod, self._stand_ins) for pod in own]
+        reached = (dialled,) if here else ()
+        dial = Dial(address, number, reached, reached)
+        return Route([dial], {instance.address: instance for instance in here}, assumptions=unknown)
+
+    def _to_service(self, service: Object, port: ServicePort) -> Route:
+        backends = instances.behind(self._cluster, self._owners, service, self._stand_ins)
+        assumed = not port.address and not self._cluster.remote and _lacks_address(service)
+        if assumed:
+            service = fields.merged(service, {"spec": {"clusterIP": self._stand_ins.service}})
+            port = port._replace(address=self._stand_ins.service)
+        routing = services.route(service, port, backends.slices, self._client.client)
+        if routing.kind is Kind.HEADLESS or (self._socket_balancing and routing.kind is Kind.BALANCED):
+            dials = [_alone(one, backends) for one in routing.endpoints] or [Dial("", port.number)]
+        else:
+            own = [one for one in backends.slices if services.belongs(one, service)]
+            everywhere = services.usable(services.endpoints(port, own))
+            dials = [Dial(port.address, port.number, routing.endpoints, everywhere, assumed=assumed)]
+        return Route(dials, backends.instances, service, backends.slices, routing, _imagined(service, backends))
+
+
+def _only_port(service: Object) -> str:
+    """The port of a Service that has just one."""
+    ports = [port for port in services.ports(service) if port.protocol == services.TCP]
+    if len(ports) == 1:
+        return str(ports[0].number)
+    title = f"Service {fields.name(service)} in {fields.namespace(service)}"
+    has = ", ".join(str(port.number) for port in ports)
+    raise UsageError(f"{title} has {len(ports)} TCP ports", f"name one: {has}" if has else "only TCP is intercepted")
+
+
+def _to_pods(found: Sequence[Instance], wanted: Destination) -> Route:
+    """One of a workload's pods, by its own address."""
+    dials = []
+    for instance in found:
+        port = _pod_port(instance, wanted)
+        endpoint = Endpoint(instance.address, port, share=1.0)
+        dial = Dial(instance.address, port, (endpoint,), (endpoint,), 1 / len(found), assumed=instance.assumed)
+        dials.append(dial)
+    return Route(dials, {instance.address: instance for instance in found})
+
+
+def _pod_port(instance: Instance, wanted: Destination) -> int:
+    if wanted.port.isdigit():
+        return int(wanted.port)
+    if wanted.port:
+        number = instances.container_port(instance.spec, wanted.port)
+        if number is None:
+            raise UsageError(f"{instance.title} in {instance.namespace} has no container port called {wanted.port}")
+        return number
+    numbers = instances.container_ports(instance.spec)
+    if len(numbers) != 1:
+        has = f"its containers have {', '.join(map(str, numbers))}" if numbers else "its containers name none"
+        raise UsageError(f"{wanted.text!r} needs a port", has)
+    return numbers[0]
+
+
+def _has_network(pod: Object) -> bool:
+    """Whether the pod's address is its own: it is not on the host network, and has not ended."""
+    return not workloads.finished(pod) and fields.boolean(pod, "spec", "hostNetwork") is not True
+
+
+def _readable(read: Callable[[], Sequence[Object]], resource: Resource, unknown: list[str]) -> Sequence[Object]:
+    """What may be read; what may not is noted."""
+    try:
+        return read()
+    except Forbidden:
+        unknown.append(f"{resource.qualified} of all namespaces cannot be listed, so the address may be one of theirs")
+        return ()
+
+
+def _lacks_address(service: Object) -> bool:
+    """Whether a manifest leaves it to the API server to give a ClusterIP."""
+    return not fields.text(service, "spec", "clusterIP") and fields.text(service, "spec", "type") != "ExternalName"
+
+
+def _alone(endpoint: Endpoint, backends: Backends) -> Dial:
+    """An endpoint that the client itself dials."""
+    instance = backends.instances.get(endpoint.address)
+    alone = (endpoint._replace(share=1.0),)
+    assumed = instance is not None and instance.assumed
+    return Dial(endpoint.address, endpoint.port, alone, alone, endpoint.share, assumed=assumed)
+
+
+def _imagined(service: Object, backends: Backends) -> Sequence[str]:
+    name = f"svc/{fields.name(service)}"
+    return [f"the files have no EndpointSlices: {name} leads to all pods that it selects"] if backends.imagined else ()

@@ -1,0 +1,195 @@
+"""Pods as ends of a connection: those that run, and where none does the ones that a workload would make."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from kubectl_fsm import fields, services, workloads
+from kubectl_fsm.cluster.interface import ENDPOINT_SLICES, PODS, Cluster
+from kubectl_fsm.errors import Forbidden, NotFound
+from kubectl_fsm.fields import Object
+from kubectl_fsm.operations import survey
+from kubectl_fsm.operations.owners import Owners
+from kubectl_fsm.operations.survey import Subject
+from kubectl_fsm.services import Client
+
+_MOST_REPLICAS = 250
+"""How many pods a workload in files is taken to have, at most: more would say nothing new."""
+
+
+class Instance(NamedTuple):
+    """A pod, or one that a workload would make (`pod` is None). `assumed`: the address is a stand-in for one not known."""
+
+    subject: Subject
+    pod: Object | None
+    address: str
+    assumed: bool
+
+    @property
+    def title(self) -> str:
+        return f"pod/{fields.name(self.pod)}" if self.pod is not None else self.subject.workload.label
+
+    @property
+    def namespace(self) -> str:
+        return self.subject.workload.namespace
+
+    @property
+    def spec(self) -> Object:
+        """The pod's spec, or that of the pod to come."""
+        return fields.mapping(self.subject.template if self.pod is None else self.pod, "spec")
+
+    @property
+    def client(self) -> Client:
+        """What `services.route` asks about who dials."""
+        return Client("" if self.assumed else self.address, fields.text(self.spec, "nodeName"))
+
+
+class StandIns:
+    """Addresses for what has none in files: of the range that most clusters give to pods, the same one each time."""
+
+    def __init__(self) -> None:
+        self._given: dict[tuple[str, int], str] = {}
+
+    def of(self, subject: Subject, number: int) -> str:
+        """The address of a workload's pod number so and so."""
+        place = len(self._given) + 1
+        return self._given.setdefault((subject.workload.uid, number), f"10.244.{place // 250}.{place % 250 + 1}")
+
+    @property
+    def service(self) -> str:
+        """The ClusterIP of the Service that is dialled."""
+        return "10.96.255.1"
+
+
+def of_subject(subject: Subject, stand_ins: StandIns) -> Sequence[Instance]:
+    """A workload's pods that live, or those that it would make."""
+    alive = [pod for pod in subject.pods if workloads.lives(pod)]
+    if alive:
+        return [_instance(subject, pod, number, stand_ins) for number, pod in enumerate(alive)]
+    wanted = workloads.replicas(subject.workload.top.object)
+    count = max(1, min(1 if wanted is None else wanted, _MOST_REPLICAS))
+    return [Instance(subject, None, stand_ins.of(subject, number), assumed=True) for number in range(count)]
+
+
+def _instance(subject: Subject, pod: Object, number: int, stand_ins: StandIns) -> Instance:
+    address = fields.text(pod, "status", "podIP")
+    ipv4 = address if address and ":" not in address else ""
+    return Instance(subject, pod, ipv4 or stand_ins.of(subject, number), assumed=not ipv4)
+
+
+def of_pod(owners: Owners, pod: Object, stand_ins: StandIns) -> Instance:
+    """One pod."""
+    return _instance(Subject(owners.of(PODS, pod), [pod]), pod, 0, stand_ins)
+
+
+class Backends(NamedTuple):
+    """A Service's EndpointSlices, and the pods behind them by address. `imagined`: files had no slices."""
+
+    slices: Sequence[Object]
+    instances: Mapping[str, Instance]
+    imagined: bool = False
+
+
+def behind(cluster: Cluster, owners: Owners, service: Object, stand_ins: StandIns) -> Backends:
+    """What is behind a Service. Of files without EndpointSlices, what the controller would make of their workloads."""
+    namespace, label = fields.namespace(service), f"{services.SERVICE_NAME}={fields.name(service)}"
+    slices, chosen = cluster.gather(
+        lambda: list(cluster.list(ENDPOINT_SLICES, namespace, label)),
+        lambda: list(_selected(cluster, service)),
+    )
+    if not slices and not cluster.remote:
+        return _imagined(cluster, owners, service, stand_ins)
+    found = {fields.name(pod): pod for pod in chosen}
+    instances: dict[str, Instance] = {}
+    for endpoint in (endpoint for one in slices for endpoint in fields.items(one, "endpoints")):
+        pod = _target(cluster, namespace, endpoint, found)
+        if pod is not None:
+            instance = of_pod(owners, pod, stand_ins)
+            for address in fields.sequence(endpoint, "addresses")[:1]:
+                instances[str(address)] = instance._replace(address=str(address), assumed=False)
+    return Backends(slices, instances)
+
+
+def _selected(cluster: Cluster, service: Object) -> Iterator[Object]:
+    """The pods that a Service selects, in one listing instead of a request for each."""
+    selector = fields.texts(service, "spec", "selector")
+    if selector and cluster.remote:
+        labels = ",".join(f"{key}={value}" for key, value in selector.items())
+        yield from cluster.list(PODS, fields.namespace(service), labels)
+
+
+def _target(cluster: Cluster, namespace: str, endpoint: Object, known: dict[str, Object]) -> Object | None:
+    """The pod that an endpoint is for; None where it is no pod, or one that is gone or cannot be read."""
+    if fields.text(endpoint, "targetRef", "kind") != PODS.kind:
+        return None
+    name = fields.text(endpoint, "targetRef", "name")
+    if name not in known:
+        try:
+            known[name] = cluster.get(PODS, name, fields.text(endpoint, "targetRef", "namespace") or namespace)
+        except (NotFound, Forbidden):
+            return None
+    return known[name]
+
+
+def _imagined(cluster: Cluster, owners: Owners, service: Object, stand_ins: StandIns) -> Backends:
+    selector = fields.texts(service, "spec", "selector")
+    if not selector:
+        return Backends((), {}, imagined=True)
+    found = [
+        instance
+        for subject in survey.subjects(cluster, owners, fields.namespace(service))
+        if selector.items() <= fields.labels(subject.template).items() and _runs(subject)
+        for instance in of_subject(subject, stand_ins)
+    ]
+    slices = [_slice(service, instance, number) for number, instance in enumerate(found)]
+    return Backends(slices, {instance.address: instance for instance in found}, imagined=True)
+
+
+def _runs(subject: Subject) -> bool:
+    """Whether a workload has pods all the time: not if it is scaled to zero, and not by a schedule."""
+    top = subject.workload.top.object
+    return bool(subject.pods) or (workloads.replicas(top) != 0 and "jobTemplate" not in fields.mapping(top, "spec"))
+
+
+def _slice(service: Object, instance: Instance, number: int) -> Object:
+    """An EndpointSlice as the controller writes it, of one pod that is ready."""
+    name = fields.name(service)
+    ports = [_slice_port(port, instance.spec) for port in fields.items(service, "spec", "ports")]
+    return {
+        "apiVersion": ENDPOINT_SLICES.api_version,
+        "kind": ENDPOINT_SLICES.kind,
+        "metadata": {
+            "name": f"{name}-{number:04}",
+            "namespace": fields.namespace(service),
+            "labels": {services.SERVICE_NAME: name},
+        },
+        "addressType": "IPv4",
+        "ports": [port for port in ports if port],
+        "endpoints": [{"addresses": [instance.address], "conditions": {"ready": True}}],
+    }
+
+
+def _slice_port(port: Object, spec: Object) -> Object | None:
+    """A Service's port as a slice has it; None where no container has a port of the name that it is to lead to."""
+    target, protocol = port.get("targetPort"), port.get("protocol") or services.TCP
+    number = port.get("port") if target is None else target
+    if isinstance(target, str):
+        number = container_port(spec, target, protocol)
+    return None if number is None else {"name": port.get("name") or "", "port": number, "protocol": protocol}
+
+
+def container_port(spec: Object, name: str, protocol: str = services.TCP) -> int | None:
+    """The number of the container port of that name; None where no container has one."""
+    return next((number for known, number in _container_ports(spec, protocol) if known == name), None)
+
+
+def container_ports(spec: Object) -> Sequence[int]:
+    """The TCP ports that a pod's containers say they listen on."""
+    return sorted({number for _, number in _container_ports(spec, services.TCP)})
+
+
+def _container_ports(spec: Object, protocol: str) -> Iterator[tuple[str, int]]:
+    for container in fields.items(spec, "containers"):
+        for index, port in enumerate(fields.items(container, "ports")):
+            number = fields.number(container, "ports", index, "containerPort")
+            if number is not None and (port.get("protocol") or services.TCP) == protocol:
+                yield fields.text(container, "ports", index, "name"), number

@@ -1,0 +1,269 @@
+"""Following one connection: both pods with the rules they run and will run, the Service between them, what is assumed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from kubectl_fsm import fields, interception, tracing
+from kubectl_fsm.cluster.interface import CONFIG_MAPS, Cluster
+from kubectl_fsm.errors import Forbidden, NotFound
+from kubectl_fsm.exclusions import Effective
+from kubectl_fsm.fields import Object
+from kubectl_fsm.interception import Explained
+from kubectl_fsm.meshes import SIDECAR_UID, Injector, Installation
+from kubectl_fsm.netfilter.model import Rule, Ruleset
+from kubectl_fsm.netfilter.script import parse
+from kubectl_fsm.operations import configured, hints, instances, meshes, targets
+from kubectl_fsm.operations.destinations import Destination, Finder, Route
+from kubectl_fsm.operations.inspect import Situation, situation
+from kubectl_fsm.operations.instances import Instance, StandIns
+from kubectl_fsm.operations.owners import Owners
+from kubectl_fsm.operations.targets import Selection
+from kubectl_fsm.reports import Moment, TraceEnd, TraceReport
+from kubectl_fsm.tracing import NO_RULES, Call, Course, Result, Side
+
+_CILIUM = ("cilium-config", "kube-system")
+_IMAGE_UID = 0
+"""The user that a process is taken to be where only its image tells: any but the sidecar's meets the same rules."""
+
+
+class Request(NamedTuple):
+    """What is asked: `source` and `target` as written; `uid` and `interface` (None, empty: what the pod tells)."""
+
+    source: str
+    target: Destination
+    namespace: str = ""
+    control_plane: str = ""
+    uid: int | None = None
+    interface: str = ""
+
+
+class Sides(NamedTuple):
+    """All pods concerned, at one moment: the client, and the servers by address."""
+
+    client: Side
+    servers: Mapping[str, Side]
+
+
+class Traced(NamedTuple):
+    """What was found: the report, and what it takes to try the same connection in a kernel."""
+
+    report: TraceReport
+    call: Call
+    route: Route
+    client: Instance
+    sides: Mapping[str, Sides]
+
+
+def trace(cluster: Cluster, request: Request) -> Traced:
+    """Follow a connection, now and after a restart. Raises what reading the objects raises."""
+    owners = Owners(cluster, readable_only=True)
+    stand_ins = StandIns()
+    installations, (subject,), cilium = cluster.gather(
+        lambda: meshes.find(cluster, request.control_plane),
+        lambda: targets.select(cluster, owners, Selection((request.source,), request.namespace)),
+        lambda: _socket_balancing(cluster),
+    )
+    clients = instances.of_subject(subject, stand_ins)
+    client = clients[0]
+    finder = Finder(cluster, owners, client, stand_ins, socket_balancing=bool(cilium))
+    route = finder.find(request.target)
+    uid, uid_note = _uid(client, request.uid)
+    call = Call(uid, request.interface or tracing.POD_INTERFACE)
+    scenery = _Scenery(cluster, installations, {client.namespace, *(one.namespace for one in route.instances.values())})
+    moments, sides = _moments(scenery, call, client, route)
+    report = TraceReport(
+        source=_end(client, clients),
+        target=request.target.text,
+        uid=uid,
+        interface=request.interface,
+        origin=cluster.origin,
+        service=route.routing,
+        moments=moments,
+        assumptions=list(_assumptions(route, moments, cilium, uid_note)),
+        notes=[*_notes(scenery, clients, route, moments), *scenery.notes],
+        apply=_apply(scenery, [client, *route.instances.values()], moments, cluster.words),
+    )
+    return Traced(report, call, route, client, sides)
+
+
+class _Scenery:
+    """Namespaces and meshes of the pods concerned; each script is read once."""
+
+    def __init__(self, cluster: Cluster, installations: Sequence[Installation], names: set[str]) -> None:
+        self.installations = installations
+        self.namespaces: dict[str, Object] = {}
+        found = cluster.gather(*(partial(meshes.namespaces, cluster, name) for name in sorted(names)))
+        for known in found:
+            self.namespaces |= known
+        self.notes = list(dict.fromkeys(found.note for found in installations if found.note))
+        self._situations: dict[str, Situation] = {}
+        self._whys: dict[int, Mapping[tuple[str, str, Rule], Explained]] = {}
+        self._rulesets: dict[str, Ruleset] = {}
+
+    def installation(self, instance: Instance) -> Installation:
+        namespace = self.namespaces.get(instance.namespace)
+        return meshes.of_pod(self.installations, namespace, *instance.subject.pods) or self.installations[0]
+
+    def situation(self, instance: Instance) -> Situation:
+        if instance.address not in self._situations:
+            namespace = self.namespaces.get(instance.namespace)
+            installation = self.installation(instance)
+            self._situations[instance.address] = situation(instance.subject, instance.pod, namespace, installation)
+        return self._situations[instance.address]
+
+    def now(self, instance: Instance) -> Side | None:
+        """The pod as it runs; None where there is none yet."""
+        found = self.situation(instance)
+        if found.state in ("template", "refused") or instance.pod is None:
+            return None
+        side = self._side(instance, found.reason)
+        if found.now:
+            return side._replace(
+                ruleset=found.now.ruleset,
+                whys=self._explained(found.now.ruleset, found.injector, found.known),
+                mesh=str(found.installation),
+            )
+        if found.state == "not-injected":
+            return side._replace(ruleset=NO_RULES)
+        if found.state == "no-interception" and found.installation.mode in ("", "none"):
+            return side._replace(ruleset=NO_RULES)
+        return side._replace(reason=f"{instance.title} is {found.state}: {found.reason}")
+
+    def after(self, instance: Instance) -> Side:
+        """The pod that the next restart brings, at the same address."""
+        found = self.situation(instance)
+        side = self._side(instance, found.coming.reason)
+        if found.coming.wanted is not None:
+            if found.refused:
+                return side._replace(reason="; ".join(found.refused))
+            ruleset = self._rulesets.setdefault(found.next_script, parse(found.next_script))
+            injector = found.installation.injector
+            whys = self._explained(ruleset, injector, found.coming.wanted)
+            return side._replace(ruleset=ruleset, whys=whys, mesh=str(found.installation))
+        if found.coming.state == "not-injected" or found.installation.mode in ("", "none"):
+            return side._replace(ruleset=NO_RULES)
+        return side._replace(reason=f"the next pod of {instance.title} is {found.coming.state}: {found.coming.reason}")
+
+    def _side(self, instance: Instance, reason: str) -> Side:
+        tls = not self._without_tls(self.installation(instance))
+        return Side(instance.title, instance.address, instance.assumed, None, reason, tls=tls)
+
+    def _without_tls(self, installation: Installation) -> bool:
+        return fields.boolean(installation.config, "spec", "sidecar", "sidecarDisabledMTLS") is True
+
+    def _explained(
+        self, ruleset: Ruleset, injector: Injector, known: Effective
+    ) -> Mapping[tuple[str, str, Rule], Explained]:
+        found: dict[tuple[str, str, Rule], Explained] = {}
+        for one in interception.explain(ruleset, injector, known):
+            found.setdefault((one.hook, one.chain, one.rule), one)
+        return found
+
+
+def _moments(
+    scenery: _Scenery, call: Call, client: Instance, route: Route
+) -> tuple[Sequence[Moment], Mapping[str, Sides]]:
+    """The course now and, where it differs, after a restart; without a pod that runs, only the latter."""
+    client_now = scenery.now(client)
+    after = Sides(scenery.after(client), {address: scenery.after(one) for address, one in route.instances.items()})
+    later = Moment("after-restart" if client_now else "next-pod", _course(call, after, route))
+    if client_now is None:
+        return [later], {later.when: after}
+    servers = {address: scenery.now(one) or after.servers[address] for address, one in route.instances.items()}
+    now = Sides(client_now, servers)
+    first = Moment("now", _course(call, now, route))
+    if first.course.gist == later.course.gist:
+        return [first], {first.when: now}
+    return [first, later], {first.when: now, later.when: after}
+
+
+def _course(call: Call, sides: Sides, route: Route) -> Course:
+    return tracing.follow(call, sides.client, route.dials, sides.servers, route.routing)
+
+
+def _end(client: Instance, clients: Sequence[Instance]) -> TraceEnd:
+    pod = fields.name(client.pod) if client.pod is not None else ""
+    workload = "" if client.subject.workload.bare else client.subject.workload.label
+    return TraceEnd(pod, workload, client.namespace, "" if client.assumed else client.address, len(clients))
+
+
+def _uid(client: Instance, given: int | None) -> tuple[int, str]:
+    """The user that the application runs as, and what had to be assumed for it."""
+    if given is not None:
+        return given, ""
+    application = [
+        one for one in fields.items(client.spec, "containers") if one.get("name") not in ("sidecar", "envoy")
+    ]
+    pod = fields.number(client.spec, "securityContext", "runAsUser")
+    own = [fields.number(one, "securityContext", "runAsUser") for one in application]
+    uids = list(dict.fromkeys(pod if uid is None else uid for uid in own)) or [pod]
+    uid = uids[0]
+    if uid is None:
+        return _IMAGE_UID, f"the application's user is the image's: read as {_IMAGE_UID} (--uid says otherwise)"
+    if len(uids) > 1:
+        return uid, f"the pod's containers run as different users: read as {uid} (--uid says otherwise)"
+    return uid, ""
+
+
+def _socket_balancing(cluster: Cluster) -> str:
+    """What tells that Cilium picks a Service's endpoint before any rule is asked; empty where nothing does."""
+    try:
+        data = fields.texts(cluster.get(CONFIG_MAPS, *_CILIUM), "data")
+    except (NotFound, Forbidden):
+        return ""
+    if data.get("bpf-lb-sock-hostns-only") == "true":
+        return ""
+    for key, values in (("bpf-lb-sock", ("true",)), ("kube-proxy-replacement", ("true", "strict"))):
+        if data.get(key) in values:
+            return f"{key}: {data[key]} in ConfigMap {_CILIUM[0]}"
+    return ""
+
+
+def _assumptions(route: Route, moments: Sequence[Moment], cilium: str, uid_note: str) -> Iterator[str]:
+    if cilium and route.routing:
+        yield f"Cilium's socket load balancing ({cilium}): rules see the endpoint, not the Service"
+    elif route.routing:
+        yield "kube-proxy"
+    yield "mesh policy (egress, access control, traffic splits) is not evaluated"
+    steps = [step for moment in moments for step in moment.course.assumed]
+    for pod in dict.fromkeys(step.pod for step in steps):
+        addresses = " and ".join(dict.fromkeys(step.assumed for step in steps if step.pod == pod))
+        yield f"the files do not tell an address that the rules of {pod} ask for: {addresses} stands in for it"
+    yield from route.assumptions
+    if uid_note:
+        yield uid_note
+
+
+def _notes(scenery: _Scenery, clients: Sequence[Instance], route: Route, moments: Sequence[Moment]) -> Iterator[str]:
+    if route.routing:
+        yield from route.routing.notes
+    if route.service is not None:
+        left_out = configured.left_out(route.service, scenery.namespaces.get(fields.namespace(route.service)))
+        if left_out:
+            yield f"{left_out}: the client's sidecar does not route it"
+    scripts = {scenery.situation(one).script for one in clients if one.pod is not None}
+    if len(scripts) > 1:
+        yield f"the {len(clients)} pods of {clients[0].subject.workload.label} run {len(scripts)} different rules; this is {clients[0].title}"
+    ways = [way for moment in moments for way in moment.course.ways]
+    if any(way.result is Result.PLAIN_TO_SIDECAR for way in ways):
+        yield "plain text gets in where an IngressBackend or AccessControl admits the client"
+    if any(step.by == "application" and step.uid == SIDECAR_UID for way in ways for step in way.steps):
+        yield f"uid {SIDECAR_UID} is the sidecar's: an application that runs as it is never intercepted"
+    if any(way.result is Result.LEAVES for way in ways) and (egress := _egress(scenery, clients[0])):
+        yield egress
+
+
+def _egress(scenery: _Scenery, client: Instance) -> str:
+    enabled = fields.boolean(scenery.installation(client).config, "spec", "traffic", "enableEgress")
+    return "" if enabled is None else f"the MeshConfig's enableEgress is {str(enabled).lower()}"
+
+
+def _apply(
+    scenery: _Scenery, concerned: Sequence[Instance], moments: Sequence[Moment], words: Sequence[str]
+) -> Sequence[str]:
+    """What brings the second of two moments about."""
+    if len(moments) == 1:
+        return ()
+    outdated = {one.subject.workload.uid: one for one in concerned if scenery.situation(one).state == "outdated"}
+    return [hints.apply(one.subject.workload, words) for one in outdated.values()]

@@ -1,0 +1,102 @@
+"""A traced connection as a table: a row for each step, a column for each moment."""
+
+from collections.abc import Callable
+
+from kubectl_fsm.output.grid import Style, grid
+from kubectl_fsm.output.visible import visible
+from kubectl_fsm.reports import Moment, TraceReport
+from kubectl_fsm.services import Kind, Routing
+from kubectl_fsm.tracing import Course, Decision, Step, Way
+
+_MOMENTS = {"now": "NOW", "after-restart": "AFTER RESTART", "next-pod": "NEXT POD"}
+
+
+def as_course(report: TraceReport, style: Style) -> str:
+    """The connection step by step, a column for each moment; a line in a cell for each distinct way."""
+    source = report.source
+    client = (source.pod or source.workload).rpartition("/")[2]
+    target = report.target.partition(":")[0].rpartition("/")[2]
+    courses = [moment.course for moment in report.moments]
+    rows = [[f"{visible(client)} OUT", *(_cell(course, _outbound) for course in courses)]]
+    if report.service:
+        rows.append([f"{visible(target)} svc", *(_picks(course, report.service) for course in courses)])
+    if any(way.inbound for course in courses for way in course.ways):
+        rows.append([f"{visible(target)} IN", *(_cell(course, _inbound) for course in courses)])
+    rows.append(["VERDICT", *(_cell(course, lambda way: way.text) for course in courses)])
+    parts = [grid(["", *(_MOMENTS[moment.when] for moment in report.moments)], rows)]
+    if style.wide:
+        parts += [_hops(moment) for moment in report.moments]
+    if report.trials:
+        parts.append(_trials(report))
+    parts += ["Assumes:\n", *(f"  {visible(text)}\n" for text in report.assumptions)]
+    parts += [f"Note: {visible(note)}\n" for note in dict.fromkeys(report.notes)]
+    return "".join([*parts, *(f"Apply: {visible(command)}\n" for command in report.apply)])
+
+
+def _cell(course: Course, text: Callable[[Way], str]) -> str:
+    """What each way says, a line each; where ways say the same, once, and else with how many endpoints each has."""
+    found: dict[str, int] = {}
+    for way in course.ways:
+        found[text(way)] = found.get(text(way), 0) + len(way.endpoints)
+    if len(found) == 1:
+        return visible(next(iter(found)))
+    total = sum(found.values())
+    return "\n".join(visible(f"{count} of {total}: {said}") for said, count in found.items())
+
+
+def _outbound(way: Way) -> str:
+    return _decided(way.outbound)
+
+
+def _inbound(way: Way) -> str:
+    return _decided(way.inbound) if way.inbound else "-"
+
+
+def _decided(step: Step) -> str:
+    """`sidecar`, `direct: port 6379, MeshConfig`."""
+    word = step.decision.value
+    if step.decision is Decision.REWRITTEN:
+        word = f"rewritten to {step.address or 'the pod'}:{step.port}"
+    if step.entry:
+        return f"{word}: {', '.join([step.entry, *step.sources])}"
+    return word if step.decision is Decision.SIDECAR else f"{word}: {step.why}"
+
+
+def _picks(course: Course, routing: Routing) -> str:
+    """Who picks an endpoint, and out of how many."""
+    ways = course.ways
+    count = sum(len(way.endpoints) for way in ways)
+    if any(way.onward for way in ways):
+        return f"sidecar picks 1 of {count}"
+    if routing.kind is not Kind.BALANCED:
+        return f"DNS, {count} pods" if routing.kind is Kind.HEADLESS else str(routing.kind.value)
+    shares = {one.share for one in routing.endpoints}
+    if len(shares) == 1 and (share := shares.pop()) is not None:
+        return f"kube-proxy, {len(routing.endpoints)} × {share * 100:.0f} %"
+    return f"kube-proxy, {len(routing.endpoints)} endpoints"
+
+
+def _hops(moment: Moment) -> str:
+    """Every step with the rule that decides."""
+    found = (step for way in moment.course.ways for step in way.steps)
+    steps = list({(step.pod, step.hook, step.by, *step.gist): step for step in found}.values())
+    rows = [
+        [str(number), visible(step.pod), f"{step.hook} {step.by}", visible(step.destination), visible(_decided(step)),
+         visible(step.rule) or "-"]
+        for number, step in enumerate(steps, 1)
+    ]  # fmt: skip
+    return grid([_MOMENTS[moment.when], "POD", "HOOK", "SEES", "DECISION", "RULE"], rows)
+
+
+def _trials(report: TraceReport) -> str:
+    rows = [
+        [
+            _MOMENTS[trial.when],
+            visible(trial.connection),
+            "\n".join(map(visible, sorted(trial.simulated))),
+            "\n".join(visible(f"{count} × {seen}") for seen, count in sorted(trial.kernel.items())),
+            "yes" if trial.agrees else "NO",
+        ]
+        for trial in report.trials
+    ]
+    return grid(["", "CONNECTION", "SIMULATED", f"KERNEL ({visible(report.judge)})", "AGREE"], rows)

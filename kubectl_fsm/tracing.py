@@ -1,0 +1,445 @@
+"""One connection, followed through the rules of both pods and the Service between them, to whoever takes it.
+
+    application ─ client's OUTPUT ─┬─ direct ─ kube-proxy picks ─────────────────────┬─ server's PREROUTING ─┬─ application
+                                   └─ sidecar ─ it picks ─ client's OUTPUT, uid 1500 ┘                       └─ sidecar
+
+Nothing is asked of a cluster. The sidecar's own policy (egress, access control, traffic splits) is not looked at.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from itertools import chain
+from typing import NamedTuple
+
+from kubectl_fsm.errors import RulesSyntaxError, Undecided
+from kubectl_fsm.interception import Explained
+from kubectl_fsm.meshes import INBOUND_LISTENER, OUTBOUND_LISTENER, SIDECAR_UID, ExclusionList, Item
+from kubectl_fsm.netfilter import Action, Packet, Ruleset, Verdict, simulate
+from kubectl_fsm.netfilter.model import Rule
+from kubectl_fsm.netfilter.rules import write
+from kubectl_fsm.services import Endpoint, Kind, Routing
+
+LOOPBACK = "127.0.0.1"
+LOOPBACK_INTERFACE = "lo"
+POD_INTERFACE = "eth0"
+"""What a pod's network is called inside, with every CNI plugin in common use."""
+
+NO_RULES = Ruleset({})
+
+
+class Decision(Enum):
+    """Who a packet is handed to."""
+
+    DIRECT = "direct"
+    """Nobody but whom it is for."""
+    SIDECAR = "sidecar"
+    REWRITTEN = "rewritten"
+    """Somebody else: a DNAT, or a REDIRECT to no listener of the sidecar."""
+    DROPPED = "dropped"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+
+
+class Result(Enum):
+    """What becomes of a connection, in a word that programs can rely on."""
+
+    INTERCEPTED = "intercepted"
+    BYPASSED = "bypassed"
+    PLAIN_TO_SIDECAR = "plain-to-sidecar"
+    SIDECAR_TO_PLAIN = "sidecar-to-plain"
+    BETWEEN_MESHES = "between-meshes"
+    LEAVES = "leaves"
+    """The client's sidecar takes it, and it is for no pod."""
+    REFUSED = "refused"
+    NO_ANSWER = "no-answer"
+    LOOPS = "loops"
+    REWRITTEN = "rewritten"
+    UNKNOWN = "unknown"
+
+
+class Side(NamedTuple):
+    """A pod at one moment.
+
+    `title` is what to call it, `address` its own; `assumed` where that is a stand-in, because nothing tells the real
+    one. `ruleset` is None where its rules are not known, and `NO_RULES` where it has none; `reason` says why. `whys` has
+    what is known of each rule by hook, chain and rule. `mesh` names the mesh whose sidecar it has (empty: none), `tls`
+    is whether sidecars of that mesh speak TLS to each other.
+    """
+
+    title: str
+    address: str
+    assumed: bool
+    ruleset: Ruleset | None
+    reason: str = ""
+    whys: Mapping[tuple[str, str, Rule], Explained] = {}
+    mesh: str = ""
+    tls: bool = True
+
+
+class Dial(NamedTuple):
+    """What the client connects to, and where that can lead.
+
+    `assumed` where the address is a stand-in; an empty address is not known at all. `endpoints` are those that a
+    connection past the sidecar reaches, `sidecar_endpoints` those that the sidecar picks from; both have their shares of
+    this dial's connections. `share` is this dial's own share.
+    """
+
+    address: str
+    port: int
+    endpoints: Sequence[Endpoint] = ()
+    sidecar_endpoints: Sequence[Endpoint] = ()
+    share: float | None = 1.0
+    assumed: bool = False
+
+
+class Call(NamedTuple):
+    """Who calls: the user id of the process, and the network interface by which it leaves."""
+
+    uid: int
+    interface: str = POD_INTERFACE
+
+
+class Step(NamedTuple):
+    """A packet at one hook of one pod.
+
+    `pod` is the side's title, `by` who sent it (`application`, `sidecar`), `uid` that process's user, None at PREROUTING;
+    `destination` is `address:port` as the rules see it. `decision` with `port`, the one that it is handed to, and
+    `address` where it is rewritten. `rule` is the one that decides, `-A CHAIN …`, empty where none does; `why` its
+    reason; `entry` what of an exclusion list it stands for (`port 6379`), with `sources`. `assumed` is the address that
+    the answer depends on although it is only a stand-in. `path` is every rule visited, those that matched marked by True.
+    """
+
+    pod: str
+    hook: str
+    by: str
+    uid: int | None
+    destination: str
+    decision: Decision
+    address: str | None
+    port: int | None
+    rule: str = ""
+    why: str = ""
+    entry: str = ""
+    sources: tuple[str, ...] = ()
+    assumed: str = ""
+    path: tuple[tuple[str, bool], ...] = ()
+
+    @property
+    def gist(self) -> tuple[object, ...]:
+        """What makes two steps the same to a reader, whichever endpoint they are about."""
+        return self.decision, self.port, self.rule, self.why, self.entry, self.sources
+
+
+class Way(NamedTuple):
+    """One way that connections take: `share` of them, to any of `endpoints` (none: they reach no endpoint).
+
+    `onward` is the client's sidecar's own connection, `inbound` what the server's rules do, `last` the server's
+    sidecar's connection to its application; each None where it does not come to that.
+    """
+
+    share: float | None
+    endpoints: tuple[Endpoint, ...]
+    outbound: Step
+    onward: Step | None
+    inbound: Step | None
+    last: Step | None
+    result: Result
+    text: str
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        return [step for step in (self.outbound, self.onward, self.inbound, self.last) if step]
+
+
+class Course(NamedTuple):
+    """Every distinct way, in the order of the endpoints."""
+
+    ways: Sequence[Way]
+
+    @property
+    def gist(self) -> object:
+        """What makes two courses the same to a reader."""
+        return [
+            (way.share, way.endpoints, [step.gist for step in way.steps], way.result, way.text) for way in self.ways
+        ]
+
+    @property
+    def assumed(self) -> Sequence[Step]:
+        """The steps whose answer depends on an address that is only a stand-in."""
+        return [step for way in self.ways for step in way.steps if step.assumed]
+
+
+def follow(
+    call: Call, client: Side, dials: Sequence[Dial], servers: Mapping[str, Side], routing: Routing | None
+) -> Course:
+    """Every way that a connection can take. `servers` are the pods by address, `routing` the Service's, if it is one's."""
+    found = [_found(call, client, dial, endpoint, servers, routing) for dial, endpoint in _pairs(call, client, dials)]
+    merged: dict[object, Way] = {}
+    for way in found:
+        key = (
+            *(step and step.gist for step in (way.outbound, way.onward, way.inbound, way.last)),
+            way.result,
+            way.text,
+        )
+        if key in merged:
+            known = merged[key]
+            share = None if known.share is None or way.share is None else known.share + way.share
+            merged[key] = known._replace(share=share, endpoints=(*known.endpoints, *way.endpoints))
+        else:
+            merged[key] = way
+    return Course(list(merged.values()))
+
+
+def outbound(call: Call, client: Side, dial: Dial) -> Step:
+    """What the client's rules do to what its application sends."""
+    return _leaving(client, "application", call.uid, dial.address, dial.port, call.interface, assumed=dial.assumed)
+
+
+def onward(call: Call, client: Side, endpoint: Endpoint, servers: Mapping[str, Side]) -> Step:
+    """What the client's rules do to the sidecar's own connection to an endpoint."""
+    server = servers.get(endpoint.address)
+    assumed = server is not None and server.assumed
+    return _leaving(client, "sidecar", SIDECAR_UID, endpoint.address, endpoint.port, call.interface, assumed=assumed)
+
+
+def inbound(server: Side, endpoint: Endpoint) -> Step:
+    """What the server's rules do to what comes in."""
+    packet = Packet(
+        "PREROUTING",
+        destination=server.address,
+        destination_port=endpoint.port,
+        in_interface=POD_INTERFACE,
+    )
+    return _step(server, packet, "network", assumed=server.assumed)
+
+
+def last(server: Side, endpoint: Endpoint) -> Step:
+    """What the server's rules do to its sidecar's connection to the application."""
+    return _leaving(server, "sidecar", SIDECAR_UID, LOOPBACK, endpoint.port, POD_INTERFACE, assumed=False)
+
+
+def is_inside(side: Side, address: str) -> bool:
+    """Whether an address is the pod's own, so that a connection to it does not leave the pod."""
+    return address.startswith("127.") or address == side.address
+
+
+# Steps
+
+
+def _leaving(  # noqa: PLR0917 - what a packet consists of
+    side: Side, by: str, uid: int, address: str, port: int, interface: str, *, assumed: bool
+) -> Step:
+    own = is_inside(side, address)
+    packet = Packet(
+        "OUTPUT",
+        source=None if side.assumed or own else side.address or None,
+        destination=address or None,
+        destination_port=port,
+        out_interface=LOOPBACK_INTERFACE if own else interface,
+        uid=uid,
+    )
+    return _step(side, packet, by, assumed=assumed)
+
+
+def _step(side: Side, packet: Packet, by: str, *, assumed: bool) -> Step:
+    """What a side's rules do to a packet. A stand-in address is used only where the answer depends on it, and said."""
+    destination = f"{packet.destination or '?'}:{packet.destination_port}"
+    step = Step(side.title, packet.hook, by, packet.uid, destination, Decision.UNKNOWN, None, None)
+    if side.ruleset is None:
+        return step._replace(why=side.reason)
+    try:
+        verdict = simulate(side.ruleset, packet._replace(destination=None) if assumed else packet)
+    except Undecided as error:
+        if not assumed:
+            return step._replace(why=error.message)
+        try:
+            verdict = simulate(side.ruleset, packet)
+        except Undecided as second:
+            return step._replace(why=second.message)
+        step = step._replace(assumed=packet.destination or "")
+    except RulesSyntaxError as error:
+        return step._replace(why=error.message)
+    decided = _decided(side, packet, verdict, step)
+    return decided._replace(path=tuple((f"-A {v.chain} {write(v.rule)}", v.matched) for v in verdict.visits))
+
+
+_ACTIONS = {Action.ACCEPT: Decision.DIRECT, Action.DROP: Decision.DROPPED, Action.REJECT: Decision.REJECTED}
+
+
+def _decided(side: Side, packet: Packet, verdict: Verdict, step: Step) -> Step:
+    decision = _ACTIONS.get(verdict.action, Decision.REWRITTEN)
+    if verdict.action is Action.REDIRECT and verdict.port in (OUTBOUND_LISTENER, INBOUND_LISTENER):
+        decision = Decision.SIDECAR
+    port = packet.destination_port if decision is Decision.DIRECT else verdict.port
+    step = step._replace(decision=decision, address=verdict.address, port=port)
+    matched = [visit for visit in verdict.visits if visit.matched]
+    explained = [found for visit in matched if (found := side.whys.get((packet.hook, visit.chain, visit.rule)))]
+    deciding = [found for found in explained if found.decides][-1:]
+    if deciding:
+        (found,) = deciding
+        entries = [one for one in found.entries if _is_about(one.list, one.value, packet)]
+        shown = [f"{_NOUNS[one.list.item]} {one.value}" for one in entries]
+        sources = tuple(dict.fromkeys(chain.from_iterable(one.sources for one in entries)))
+        rule = f"-A {found.chain} {write(found.rule)}"
+        return step._replace(rule=rule, why=found.why, entry=", ".join(shown), sources=sources)
+    if verdict.rule is not None:
+        visit = next(visit for visit in reversed(matched) if visit.rule is verdict.rule)
+        return step._replace(rule=f"-A {visit.chain} {write(visit.rule)}", why="not a rule that the mesh writes")
+    return step._replace(why=side.reason or "no rule takes it")
+
+
+_NOUNS = {Item.PORT: "port", Item.RANGE: "range", Item.INTERFACE: "interface"}
+
+
+def _is_about(exclusion_list: ExclusionList, value: str, packet: Packet) -> bool:
+    """Whether an entry of a rule that matched is what matched: ports share one rule, the others have one each."""
+    return exclusion_list.item is not Item.PORT or value.lstrip("+0") == str(packet.destination_port)
+
+
+# Ways
+
+
+def _pairs(call: Call, client: Side, dials: Sequence[Dial]) -> Iterator[tuple[Dial, Endpoint | None]]:
+    """Each dial with each endpoint it can reach, once with None where it reaches none."""
+    for dial in dials:
+        taken = outbound(call, client, dial).decision is Decision.SIDECAR
+        inside = is_inside(client, dial.address)
+        endpoints = dial.sidecar_endpoints if taken and not inside else dial.endpoints
+        yield from ((dial, endpoint) for endpoint in endpoints or (None,))
+
+
+def _found(  # noqa: PLR0917 - everybody who has a part in it
+    call: Call,
+    client: Side,
+    dial: Dial,
+    endpoint: Endpoint | None,
+    servers: Mapping[str, Side],
+    routing: Routing | None,
+) -> Way:
+    first = outbound(call, client, dial)
+    share = dial.share
+    if endpoint is not None:
+        share = None if share is None or endpoint.share is None else share * endpoint.share
+    way = Way(share, (endpoint,) if endpoint else (), first, None, None, None, Result.UNKNOWN, "")
+    if first.decision not in (Decision.DIRECT, Decision.SIDECAR):
+        return _ended(way, first, "the client's")
+    if is_inside(client, dial.address) or (first.decision is Decision.SIDECAR and first.port == INBOUND_LISTENER):
+        return _inside(way, first)
+    if endpoint is None:
+        return _without_endpoint(way, client, routing)
+    if first.decision is Decision.SIDECAR:
+        return _by_sidecar(way._replace(onward=onward(call, client, endpoint, servers)), client, servers, endpoint)
+    return _reached(way, client, servers.get(endpoint.address), endpoint)
+
+
+def _by_sidecar(way: Way, client: Side, servers: Mapping[str, Side], endpoint: Endpoint) -> Way:
+    """The client's sidecar has picked the endpoint, and connects to it."""
+    step = way.onward
+    if step is None or step.decision not in (Decision.DIRECT, Decision.SIDECAR):
+        return _ended(way, step or way.outbound, "the client's")
+    if step.decision is Decision.SIDECAR and step.port == OUTBOUND_LISTENER:
+        return _judged(way, Result.LOOPS, "loops: the sidecar's own connection is taken by the sidecar again")
+    if step.decision is Decision.SIDECAR:
+        return _arrived(way._replace(inbound=step), client, client, endpoint)
+    if is_inside(client, endpoint.address):
+        return _judged(way, Result.SIDECAR_TO_PLAIN, "the sidecar takes it and hands it to its own application")
+    return _reached(way, client, servers.get(endpoint.address), endpoint)
+
+
+def _reached(way: Way, client: Side, server: Side | None, endpoint: Endpoint) -> Way:
+    """The connection comes to the endpoint."""
+    if server is None:
+        return _to_no_pod(way, client, endpoint)
+    return _arrived(way._replace(inbound=inbound(server, endpoint)), client, server, endpoint)
+
+
+def _inside(way: Way, first: Step) -> Way:
+    if first.decision is Decision.SIDECAR:
+        return _judged(way, Result.INTERCEPTED, "the sidecar's inbound listener takes it, within the pod")
+    return _judged(way, Result.BYPASSED, "stays in the pod: straight to the application")
+
+
+def _ended(way: Way, step: Step, whose: str) -> Way:
+    """The connection does not get past a step."""
+    if step.decision is Decision.UNKNOWN:
+        return _judged(way, Result.UNKNOWN, f"not known: {step.why}")
+    if step.decision is Decision.REJECTED:
+        return _judged(way, Result.REFUSED, f"refused by {whose} rules")
+    if step.decision is Decision.DROPPED:
+        return _judged(way, Result.NO_ANSWER, f"no answer: dropped by {whose} rules")
+    return _judged(way, Result.REWRITTEN, f"rewritten by {whose} rules to {step.address or 'the pod'}:{step.port}")
+
+
+def _without_endpoint(way: Way, client: Side, routing: Routing | None) -> Way:
+    """Where a dial leads to nobody that is known."""
+    taken = way.outbound.decision is Decision.SIDECAR
+    if routing is None:
+        if taken:
+            return _judged(way, Result.LEAVES, "the client's sidecar takes it; it goes on if egress is allowed")
+        return _judged(way, Result.BYPASSED, f"{_past(client)} to the outside")
+    if routing.kind is Kind.HEADLESS:
+        return _judged(way, Result.REFUSED, "fails: DNS has no address for it")
+    if taken and routing.kind in (Kind.REJECTED, Kind.DROPPED):
+        return _judged(way, Result.REFUSED, "fails: the client's sidecar takes it and has no endpoint to send it to")
+    ends = {
+        Kind.REJECTED: (Result.REFUSED, "refused: no endpoint"),
+        Kind.DROPPED: (Result.NO_ANSWER, "no answer: no endpoint that this client may use"),
+    }
+    return _judged(way, *ends.get(routing.kind, (Result.UNKNOWN, f"not followed: {'; '.join(routing.notes)}")))
+
+
+def _to_no_pod(way: Way, client: Side, endpoint: Endpoint) -> Way:
+    if endpoint.pod:
+        return _judged(way, Result.UNKNOWN, f"not known: pod/{endpoint.pod.name}, the endpoint, cannot be read")
+    if way.outbound.decision is Decision.SIDECAR:
+        return _judged(way, Result.LEAVES, f"the client's sidecar takes it; the endpoint {endpoint.socket} is no pod")
+    return _judged(way, Result.BYPASSED, f"{_past(client)} to {endpoint.socket}, which is no pod")
+
+
+def _arrived(way: Way, client: Side, server: Side, endpoint: Endpoint) -> Way:
+    """The verdict on both sides (what to expect of the mixed ones: see `docs/decisions/0009`)."""
+    step = way.inbound
+    if step is None or step.decision not in (Decision.DIRECT, Decision.SIDECAR):
+        return _ended(way, step or way.outbound, "the server's")
+    taken = way.outbound.decision is Decision.SIDECAR
+    if step.decision is Decision.SIDECAR:
+        end = last(server, endpoint)
+        way = way._replace(last=end)
+        if end.decision is Decision.SIDECAR:
+            return _judged(way, Result.LOOPS, "loops: the server's sidecar gets its own connection to the application")
+        return _judged(way, *(_both(client, server) if taken else _to_sidecar(server)))
+    if taken:
+        return _judged(way, *_from_sidecar(client, server))
+    return _judged(way, Result.BYPASSED, f"{_past(client, server)} to the application")
+
+
+def _both(client: Side, server: Side) -> tuple[Result, str]:
+    if client.mesh != server.mesh:
+        return Result.BETWEEN_MESHES, "expected to fail: sidecars of two meshes do not trust each other"
+    return Result.INTERCEPTED, "intercepted, mTLS" if server.tls else "intercepted, without TLS (sidecarDisabledMTLS)"
+
+
+def _to_sidecar(server: Side) -> tuple[Result, str]:
+    if server.tls:
+        return Result.PLAIN_TO_SIDECAR, "expected to fail: plain text, the server's sidecar wants TLS"
+    return Result.PLAIN_TO_SIDECAR, "plain text to the server's sidecar, which takes it (sidecarDisabledMTLS)"
+
+
+def _from_sidecar(client: Side, server: Side) -> tuple[Result, str]:
+    if not server.mesh:
+        text = "the client's sidecar takes it; the server has none: plain text, if egress is allowed"
+        return Result.SIDECAR_TO_PLAIN, text
+    if client.mesh == server.mesh and client.tls:
+        return Result.SIDECAR_TO_PLAIN, "expected to fail: the client's sidecar speaks TLS, the application gets it"
+    return Result.SIDECAR_TO_PLAIN, "the client's sidecar takes it, and it reaches the application as plain text"
+
+
+def _past(client: Side, server: Side | None = None) -> str:
+    meshed = [side for side in (client, server) if side and side.mesh]
+    return (
+        "bypassed: straight" if meshed else "no sidecar on either side: straight" if server else "no sidecar: straight"
+    )
+
+
+def _judged(way: Way, result: Result, text: str) -> Way:
+    return way._replace(result=result, text=text)
