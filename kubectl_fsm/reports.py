@@ -225,13 +225,21 @@ class EditsReport(NamedTuple):
 
 
 class TraceEnd(NamedTuple):
-    """The pod that a traced connection comes from: one of `pods` of its workload; `pod` is empty where none runs."""
+    """Who a traced connection comes from.
 
+    `text` as written; the `pod`, one of `pods` of its workload, empty where none runs. `uid` is the process's user; where
+    only the image tells it (`image_uid`), one that stands for any but the sidecar's.
+    """
+
+    text: str
     pod: str
     workload: str
     namespace: str
     address: str
     pods: int
+    uid: int
+    image_uid: bool
+    interface: str
 
 
 class Moment(NamedTuple):
@@ -266,8 +274,6 @@ class TraceReport(NamedTuple):
 
     source: TraceEnd
     target: str
-    uid: int
-    interface: str
     origin: str
     service: Routing | None
     moments: Sequence[Moment]

@@ -192,6 +192,9 @@ def follow(
 
 def outbound(call: Call, client: Side, dial: Dial) -> Step:
     """What the client's rules do to what its application sends."""
+    if not dial.address:
+        nowhere = Step(client.title, "OUTPUT", "application", call.uid, f"?:{dial.port}", Decision.UNKNOWN, None, None)
+        return nowhere._replace(why="there is no address to dial")
     return _leaving(client, "application", call.uid, dial.address, dial.port, call.interface, assumed=dial.assumed)
 
 
@@ -233,7 +236,7 @@ def _leaving(  # noqa: PLR0917 - what a packet consists of
     packet = Packet(
         "OUTPUT",
         source=None if side.assumed or own else side.address or None,
-        destination=address or None,
+        destination=address,
         destination_port=port,
         out_interface=LOOPBACK_INTERFACE if own else interface,
         uid=uid,
@@ -243,7 +246,7 @@ def _leaving(  # noqa: PLR0917 - what a packet consists of
 
 def _step(side: Side, packet: Packet, by: str, *, assumed: bool) -> Step:
     """What a side's rules do to a packet. A stand-in address is used only where the answer depends on it, and said."""
-    destination = f"{packet.destination or '?'}:{packet.destination_port}"
+    destination = f"{packet.destination}:{packet.destination_port}"
     step = Step(side.title, packet.hook, by, packet.uid, destination, Decision.UNKNOWN, None, None)
     if side.ruleset is None:
         return step._replace(why=side.reason)
@@ -321,7 +324,7 @@ def _found(  # noqa: PLR0917 - everybody who has a part in it
     if endpoint is not None:
         share = None if share is None or endpoint.share is None else share * endpoint.share
     way = Way(share, (endpoint,) if endpoint else (), first, None, None, None, Result.UNKNOWN, "")
-    if first.decision not in (Decision.DIRECT, Decision.SIDECAR):
+    if dial.address and first.decision not in (Decision.DIRECT, Decision.SIDECAR):
         return _ended(way, first, "the client's")
     if is_inside(client, dial.address) or (first.decision is Decision.SIDECAR and first.port == INBOUND_LISTENER):
         return _inside(way, first)
@@ -377,11 +380,10 @@ def _without_endpoint(way: Way, client: Side, routing: Routing | None) -> Way:
         if taken:
             return _judged(way, Result.LEAVES, "the client's sidecar takes it; it goes on if egress is allowed")
         return _judged(way, Result.BYPASSED, f"{_past(client)} to the outside")
-    if routing.kind is Kind.HEADLESS:
-        return _judged(way, Result.REFUSED, "fails: DNS has no address for it")
     if taken and routing.kind in (Kind.REJECTED, Kind.DROPPED):
         return _judged(way, Result.REFUSED, "fails: the client's sidecar takes it and has no endpoint to send it to")
     ends = {
+        Kind.HEADLESS: (Result.REFUSED, "fails: DNS has no address for it"),
         Kind.REJECTED: (Result.REFUSED, "refused: no endpoint"),
         Kind.DROPPED: (Result.NO_ANSWER, "no answer: no endpoint that this client may use"),
     }

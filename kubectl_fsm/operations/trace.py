@@ -10,7 +10,7 @@ from kubectl_fsm.errors import Forbidden, NotFound
 from kubectl_fsm.exclusions import Effective
 from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import Explained
-from kubectl_fsm.meshes import SIDECAR_UID, Injector, Installation
+from kubectl_fsm.meshes import MESHES, SIDECAR_UID, Injector, Installation
 from kubectl_fsm.netfilter.model import Rule, Ruleset
 from kubectl_fsm.netfilter.script import parse
 from kubectl_fsm.operations import configured, hints, instances, meshes, targets
@@ -68,19 +68,17 @@ def trace(cluster: Cluster, request: Request) -> Traced:
     client = clients[0]
     finder = Finder(cluster, owners, client, stand_ins, socket_balancing=bool(cilium))
     route = finder.find(request.target)
-    uid, uid_note = _uid(client, request.uid)
-    call = Call(uid, request.interface or tracing.POD_INTERFACE)
+    source = _end(clients, request)
+    call = Call(source.uid, source.interface)
     scenery = _Scenery(cluster, installations, {client.namespace, *(one.namespace for one in route.instances.values())})
     moments, sides = _moments(scenery, call, client, route)
     report = TraceReport(
-        source=_end(client, clients),
+        source=source,
         target=request.target.text,
-        uid=uid,
-        interface=request.interface,
         origin=cluster.origin,
         service=route.routing,
         moments=moments,
-        assumptions=list(_assumptions(route, moments, cilium, uid_note)),
+        assumptions=list(_assumptions(route, moments, cilium)),
         notes=[*_notes(scenery, clients, route, moments), *scenery.notes],
         apply=_apply(scenery, [client, *route.instances.values()], moments, cluster.words),
     )
@@ -182,28 +180,29 @@ def _course(call: Call, sides: Sides, route: Route) -> Course:
     return tracing.follow(call, sides.client, route.dials, sides.servers, route.routing)
 
 
-def _end(client: Instance, clients: Sequence[Instance]) -> TraceEnd:
-    pod = fields.name(client.pod) if client.pod is not None else ""
-    workload = "" if client.subject.workload.bare else client.subject.workload.label
-    return TraceEnd(pod, workload, client.namespace, "" if client.assumed else client.address, len(clients))
+def _end(clients: Sequence[Instance], request: Request) -> TraceEnd:
+    client = clients[0]
+    uids = _uids(client) if request.uid is None else [request.uid]
+    return TraceEnd(
+        text=request.source,
+        pod=fields.name(client.pod) if client.pod is not None else "",
+        workload="" if client.subject.workload.bare else client.subject.workload.label,
+        namespace=client.namespace,
+        address="" if client.assumed else client.address,
+        pods=len(clients),
+        uid=_IMAGE_UID if uids[0] is None else uids[0],
+        image_uid=uids[0] is None,
+        interface=request.interface or tracing.POD_INTERFACE,
+    )
 
 
-def _uid(client: Instance, given: int | None) -> tuple[int, str]:
-    """The user that the application runs as, and what had to be assumed for it."""
-    if given is not None:
-        return given, ""
-    application = [
-        one for one in fields.items(client.spec, "containers") if one.get("name") not in ("sidecar", "envoy")
-    ]
+def _uids(client: Instance) -> Sequence[int | None]:
+    """The users that the pod's application containers run as, the first one's first; None where the image tells it."""
+    sidecars = {mesh.sidecar for mesh in MESHES}
     pod = fields.number(client.spec, "securityContext", "runAsUser")
+    application = [one for one in fields.items(client.spec, "containers") if one.get("name") not in sidecars]
     own = [fields.number(one, "securityContext", "runAsUser") for one in application]
-    uids = list(dict.fromkeys(pod if uid is None else uid for uid in own)) or [pod]
-    uid = uids[0]
-    if uid is None:
-        return _IMAGE_UID, f"the application's user is the image's: read as {_IMAGE_UID} (--uid says otherwise)"
-    if len(uids) > 1:
-        return uid, f"the pod's containers run as different users: read as {uid} (--uid says otherwise)"
-    return uid, ""
+    return list(dict.fromkeys(pod if uid is None else uid for uid in own)) or [pod]
 
 
 def _socket_balancing(cluster: Cluster) -> str:
@@ -220,7 +219,7 @@ def _socket_balancing(cluster: Cluster) -> str:
     return ""
 
 
-def _assumptions(route: Route, moments: Sequence[Moment], cilium: str, uid_note: str) -> Iterator[str]:
+def _assumptions(route: Route, moments: Sequence[Moment], cilium: str) -> Iterator[str]:
     if cilium and route.routing:
         yield f"Cilium's socket load balancing ({cilium}): rules see the endpoint, not the Service"
     elif route.routing:
@@ -231,8 +230,6 @@ def _assumptions(route: Route, moments: Sequence[Moment], cilium: str, uid_note:
         addresses = " and ".join(dict.fromkeys(step.assumed for step in steps if step.pod == pod))
         yield f"the files do not tell an address that the rules of {pod} ask for: {addresses} stands in for it"
     yield from route.assumptions
-    if uid_note:
-        yield uid_note
 
 
 def _notes(scenery: _Scenery, clients: Sequence[Instance], route: Route, moments: Sequence[Moment]) -> Iterator[str]:
@@ -245,6 +242,8 @@ def _notes(scenery: _Scenery, clients: Sequence[Instance], route: Route, moments
     scripts = {scenery.situation(one).script for one in clients if one.pod is not None}
     if len(scripts) > 1:
         yield f"the {len(clients)} pods of {clients[0].subject.workload.label} run {len(scripts)} different rules; this is {clients[0].title}"
+    if len(uids := _uids(clients[0])) > 1 and SIDECAR_UID in uids:
+        yield f"one of its containers runs as the sidecar's user {SIDECAR_UID}, and is never intercepted"
     ways = [way for moment in moments for way in moment.course.ways]
     if any(way.result is Result.PLAIN_TO_SIDECAR for way in ways):
         yield "plain text gets in where an IngressBackend or AccessControl admits the client"
@@ -265,5 +264,7 @@ def _apply(
     """What brings the second of two moments about."""
     if len(moments) == 1:
         return ()
-    outdated = {one.subject.workload.uid: one for one in concerned if scenery.situation(one).state == "outdated"}
-    return [hints.apply(one.subject.workload, words) for one in outdated.values()]
+    outdated = {
+        one.subject.workload.uid: one.subject for one in concerned if scenery.situation(one).state == "outdated"
+    }
+    return hints.apply_all(list(outdated.values()), words)

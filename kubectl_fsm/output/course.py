@@ -13,8 +13,7 @@ _MOMENTS = {"now": "NOW", "after-restart": "AFTER RESTART", "next-pod": "NEXT PO
 
 def as_course(report: TraceReport, style: Style) -> str:
     """The connection step by step, a column for each moment; a line in a cell for each distinct way."""
-    source = report.source
-    client = (source.pod or source.workload).rpartition("/")[2]
+    client = report.source.text.rpartition("/")[2]
     target = report.target.partition(":")[0].rpartition("/")[2]
     courses = [moment.course for moment in report.moments]
     rows = [[f"{visible(client)} OUT", *(_cell(course, _outbound) for course in courses)]]
@@ -28,9 +27,19 @@ def as_course(report: TraceReport, style: Style) -> str:
         parts += [_hops(moment) for moment in report.moments]
     if report.trials:
         parts.append(_trials(report))
+    parts.append(f"{visible(_follows(report))}\n")
     parts += ["Assumes:\n", *(f"  {visible(text)}\n" for text in report.assumptions)]
     parts += [f"Note: {visible(note)}\n" for note in dict.fromkeys(report.notes)]
     return "".join([*parts, *(f"Apply: {visible(command)}\n" for command in report.apply)])
+
+
+def _follows(report: TraceReport) -> str:
+    """Which pod is meant, and as which user it calls."""
+    source = report.source
+    pod = f"pod/{source.pod}" if source.pod else "a pod"
+    which = f"{pod}, one of {source.pods} of {source.workload}," if source.workload and source.pods > 1 else pod
+    user = "the image's user, taken for" if source.image_uid else "user"
+    return f"Follows {which} in {source.namespace}, calling {report.target} as {user} {source.uid}"
 
 
 def _cell(course: Course, text: Callable[[Way], str]) -> str:

@@ -156,10 +156,8 @@ STEP = Step(
 WAY = Way(1.0, (ENDPOINT,), STEP, None, STEP._replace(pod="pod/redis-0"), None, Result.BYPASSED, "bypassed: straight")
 OTHER_WAY = WAY._replace(result=Result.INTERCEPTED, text="intercepted, mTLS")
 TRACE = reports.TraceReport(
-    source=reports.TraceEnd("web-1", "deploy/web", "shop", "10.244.0.2", 1),
+    source=reports.TraceEnd("deploy/web", "web-1", "deploy/web", "shop", "10.244.0.2", 3, 0, True, "eth0"),
     target="svc/redis:6379",
-    uid=0,
-    interface="",
     origin="context x",
     service=Routing(Kind.BALANCED, PORT, (ENDPOINT,)),
     moments=[reports.Moment("now", Course([WAY])), reports.Moment("after-restart", Course([WAY, OTHER_WAY]))],
