@@ -47,6 +47,12 @@ def meshed_pod(cluster: ControlPlane, mesh: Mesh) -> tuple[str, str]:
     """A pod of a meshed Deployment with three pods, running, and its namespace."""
     namespace = mesh.namespace()
     slow = workloads.deployment("slow", namespace, replicas=3)
+    ports = [{"port": 80, "targetPort": 8080}]
+    service = {
+        "metadata": {"name": "web", "namespace": namespace},
+        "spec": {"selector": {"app": "web"}, "ports": ports},
+    }
+    cluster.api("POST", f"/api/v1/namespaces/{namespace}/services", service)
     cluster.apply(
         workloads.deployment("web", namespace, replicas=3), {**slow, "spec": {**slow["spec"], "minReadySeconds": 1}}
     )
@@ -84,6 +90,13 @@ def table(cluster: ControlPlane, pod: str, namespace: str) -> str:
         ("get", "meshconfig", FSM.meshconfig_name, "-n", FSM.namespace, "-o", PAGE),
         ("get", "pod", pod, *target, "-o", "jsonpath={.metadata.annotations}"),
     )
+    read = (
+        ("get", "pod", "-l", "app=web", *target, "-o", "yaml"),
+        ("get", "service", "web", *target, "-o", "yaml"),
+        ("get", "endpointslices", "-l", "kubernetes.io/service-name=web", *target, "-o", "yaml"),
+        ("get", "deployment", "web", *target, "-o", "yaml"),
+        ("get", "meshconfig", FSM.meshconfig_name, "-n", FSM.namespace, "-o", "yaml"),
+    )
 
     def ours(*args: str) -> Callable[[], None]:
         return lambda: run([str(EXECUTABLE), *args], env) and None
@@ -96,6 +109,13 @@ def table(cluster: ControlPlane, pod: str, namespace: str) -> str:
         compared("--help", ours("--help"), "kubectl version --client", start, "2.00"),
         compared("rules -f examples/shop", ours("rules", "-f", shop), "kubectl version --client", start, "2.00"),
         compared("rules POD", ours("rules", pod, *target), "the guide's four kubectl calls", kubectl(*page), "1.30"),
+        compared(
+            "trace POD svc/web",
+            ours("trace", pod, "svc/web", *target),
+            "what it reads, by kubectl",
+            kubectl(*read),
+            "1.30",
+        ),
         *restarts(ours, kubectl, target),
     ]
     return tabulate(

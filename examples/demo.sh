@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job without a cluster, on a copy of examples/shop: rules of a workload, an exclusion added, the rules again.
+# The main job without a cluster, on a copy of examples/shop: rules of a workload, a connection followed, an exclusion added, the rules again.
 set -euo pipefail
 
 copy=$(mktemp -d)
@@ -14,6 +14,10 @@ show() {
 
 echo "The effective rules of the next pod of deploy/web, from the manifests in examples/shop:"
 show rules deploy/web -n shop -f .
+
+echo
+echo "Who takes a connection from there to the back end, and which rule says so:"
+show trace deploy/web svc/api:8080 -n shop -f . -o wide
 
 echo
 echo "The web pods are to reach the database on port 5432 without the sidecar, so its port goes on their template:"

@@ -399,7 +399,7 @@ def _to_no_pod(way: Way, client: Side, endpoint: Endpoint) -> Way:
 
 
 def _arrived(way: Way, client: Side, server: Side, endpoint: Endpoint) -> Way:
-    """The verdict on both sides (what to expect of the mixed ones: see `docs/decisions/0009`)."""
+    """The verdict on both sides (what to expect of the mixed ones: see docs/decisions/0009)."""
     step = way.inbound
     if step is None or step.decision not in (Decision.DIRECT, Decision.SIDECAR):
         return _ended(way, step or way.outbound, "the server's")
