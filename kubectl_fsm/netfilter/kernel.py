@@ -136,7 +136,7 @@ class Lab:
         return answer
 
     def listen(self, place: str, ports: Iterable[int], uid: int = 0) -> None:
-        """Have somebody answer at these TCP ports too, at every address of the place."""
+        """Have somebody answer at these ports too, by TCP and UDP, at every address of the place."""
         self._ask("listen", place, list(ports), uid)
 
     def connect(self, attempt: Attempt) -> Landing:

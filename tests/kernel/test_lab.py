@@ -8,22 +8,26 @@ import signal
 import statistics
 import subprocess
 import time
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from kubectl_fsm.errors import FsmError, RulesRefused
 from kubectl_fsm.netfilter.kernel import NODE, OUTSIDE, Attempt, Endpoint, Lab, Landing, Outcome, PodNet
+from kubectl_fsm.netfilter.lab.connections import PROTOCOLS
 from tests.support.pods import API, APP_UID, SIDECAR_UID, WEB, rules
 
 FAR = "203.0.113.5"
 REDIRECTED = "*nat\n-A OUTPUT -p tcp -j REDIRECT --to-ports 15001\nCOMMIT\n"
+BOTH = pytest.mark.parametrize("protocol", PROTOCOLS)
 DROPPED = "*filter\n-A OUTPUT -p tcp --dport 81 -j DROP\nCOMMIT\n"
 MANY = 20_000
 
 
-def test_a_landing_says_who_where_what_and_whence(lab):
-    landing = lab.connect(Attempt(WEB.name, API.address, 80, APP_UID, source_port=4321))
+@BOTH
+def test_a_landing_says_who_where_what_and_whence(lab, protocol):
+    landing = lab.connect(Attempt(WEB.name, API.address, 80, APP_UID, source_port=4321, protocol=protocol))
     there = Endpoint(API.address, 80)
     assert landing == Landing(Outcome.ACCEPTED, API.name, there, there, Endpoint(WEB.address, 4321), APP_UID)
 
@@ -31,13 +35,14 @@ def test_a_landing_says_who_where_what_and_whence(lab):
 @pytest.mark.parametrize("address", ["8.8.8.8", "10.96.0.10", "169.254.169.254", "240.0.0.1", "1.1.1.1"])
 @pytest.mark.parametrize("port", [1, 9, 443, 65535])
 def test_outside_has_every_address_and_every_port(lab, address, port):
-    for origin in (WEB.name, NODE, OUTSIDE):
-        landing = lab.connect(Attempt(origin, address, port))
+    for origin, protocol in product((WEB.name, NODE, OUTSIDE), PROTOCOLS):
+        landing = lab.connect(Attempt(origin, address, port, protocol=protocol))
         assert (landing.place, landing.local, landing.original) == (OUTSIDE, *[Endpoint(address, port)] * 2)
 
 
-def test_outside_can_be_anybody(lab):
-    landing = lab.connect(Attempt(OUTSIDE, WEB.address, 80, source="8.8.8.8", source_port=53))
+@BOTH
+def test_outside_can_be_anybody(lab, protocol):
+    landing = lab.connect(Attempt(OUTSIDE, WEB.address, 80, source="8.8.8.8", source_port=53, protocol=protocol))
     assert (landing.place, landing.peer) == (WEB.name, Endpoint("8.8.8.8", 53))
 
 
@@ -59,22 +64,97 @@ def test_outcomes(lab):
     assert good.outcome is Outcome.ACCEPTED
 
 
+@pytest.mark.parametrize("hook", ["OUTPUT", "INPUT"])
+def test_outcomes_of_datagrams(lab, hook):
+    """Also where the caller's own rules take it: the kernel then calls sending not permitted, whatever they answer."""
+    lab.load(
+        WEB.name if hook == "OUTPUT" else API.name,
+        f"*filter\n-A {hook} -p udp --dport 81 -j DROP\n-A {hook} -p udp --dport 82 -j REJECT\n"
+        f"-A {hook} -p udp --dport 83 -j REJECT --reject-with icmp-host-unreachable\nCOMMIT\n",
+    )
+    landings = lab.connect_many(
+        [Attempt(WEB.name, API.address, port, protocol="udp") for port in (80, 81, 82, 83, 4444)]
+        + [Attempt(WEB.name, "255.255.255.255", 80, protocol="udp")]
+        + [Attempt(WEB.name, FAR, 80, source="8.8.8.8", protocol="udp")]
+    )
+    assert [(landing.outcome, landing.error) for landing in landings] == [
+        (Outcome.ACCEPTED, ""),
+        (Outcome.TIMED_OUT, "ETIMEDOUT"),
+        (Outcome.REFUSED, "ECONNREFUSED"),
+        (Outcome.UNREACHABLE, "EHOSTUNREACH"),
+        (Outcome.REFUSED, "ECONNREFUSED"),
+        (Outcome.IMPOSSIBLE, "EACCES"),
+        (Outcome.IMPOSSIBLE, "EADDRNOTAVAIL"),
+    ]
+
+
+def test_a_listener_whose_answers_are_dropped_is_silent(lab):
+    lab.load(API.name, "*filter\n-A OUTPUT -p udp --sport 80 -j DROP\nCOMMIT\n")
+    silent, good = lab.connect_many([Attempt(WEB.name, API.address, port, protocol="udp") for port in (80, 8080)])
+    assert (silent.outcome, good.outcome) == (Outcome.TIMED_OUT, Outcome.ACCEPTED)
+
+
 @pytest.mark.parametrize(
-    ("answer", "outcome"),
+    ("attempt", "local"),
     [
-        ("tcp-reset", Outcome.REFUSED),
-        ("icmp-port-unreachable", Outcome.REFUSED),
-        ("icmp-host-unreachable", Outcome.UNREACHABLE),
-        ("icmp-net-unreachable", Outcome.UNREACHABLE),
+        (Attempt(WEB.name, "127.0.0.153", 53), Endpoint("127.0.0.153", 8080)),
+        (Attempt(WEB.name, FAR, 54), Endpoint("127.0.0.1", 8080)),
+        (Attempt(API.name, WEB.interfaces["net1"], 55), Endpoint(WEB.interfaces["net1"], 8080)),
+        (Attempt(WEB.name, FAR, 56), Endpoint(API.address, 80)),
+        (Attempt(API.name, WEB.address, 80), Endpoint(WEB.address, 80)),
     ],
 )
-def test_rejected_at_once(lab, answer, outcome):
+@BOTH
+def test_what_was_rewritten_is_told_and_answered(lab, attempt, local, protocol):
+    """The caller takes an answer from where it dialled only, so the place that changed that has to change it back."""
+    lab.load(
+        WEB.name,
+        f"*nat\n-A OUTPUT -p {protocol} -d 127.0.0.153 --dport 53 -j DNAT --to-destination 127.0.0.153:8080\n"
+        f"-A OUTPUT -p {protocol} --dport 54 -j REDIRECT --to-ports 8080\n"
+        f"-A PREROUTING -p {protocol} --dport 55 -j REDIRECT --to-ports 8080\nCOMMIT\n",
+    )
+    lab.load_node(f"*nat\n-A PREROUTING -p {protocol} --dport 56 -j DNAT --to-destination {API.address}:80\nCOMMIT\n")
+    landing = lab.connect(attempt._replace(protocol=protocol))
+    assert (landing.local, landing.uid) == (local, APP_UID)
+    assert landing.original == (local if landing.place == API.name else Endpoint(attempt.destination, attempt.port))
+
+
+def test_a_second_datagram_under_way_needs_a_source_port_of_its_own(lab):
+    one, other = lab.connect_many([Attempt(WEB.name, FAR, port, source_port=4321, protocol="udp") for port in (1, 2)])
+    assert one.outcome is Outcome.ACCEPTED
+    assert (other.outcome, other.error) == (Outcome.IMPOSSIBLE, "EADDRINUSE")
+
+
+@BOTH
+def test_nobody_remembers_what_was_tried_before(lab, protocol):
+    """Two connections that `OUTSIDE` takes at one port of its own, from one port: remembered, the first has it."""
+    for address in (FAR, "8.8.8.8"):
+        landing = lab.connect(Attempt(WEB.name, address, 80, source_port=4321, protocol=protocol))
+        assert landing.peer == Endpoint(WEB.address, 4321)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "answer", "outcome"),
+    [
+        ("tcp", "tcp-reset", Outcome.REFUSED),
+        *(
+            (protocol, f"icmp-{what}-unreachable", outcome)
+            for protocol in PROTOCOLS
+            for what, outcome in (
+                ("port", Outcome.REFUSED),
+                ("host", Outcome.UNREACHABLE),
+                ("net", Outcome.UNREACHABLE),
+            )
+        ),
+    ],
+)
+def test_rejected_at_once(lab, protocol, answer, outcome):
     """The kernel itself would ask again after a second, and send only so many ICMP messages."""
-    lab.load(API.name, f"*filter\n-A INPUT -p tcp --dport 80 -j REJECT --reject-with {answer}\nCOMMIT\n")
+    lab.load(API.name, f"*filter\n-A INPUT -p {protocol} --dport 80 -j REJECT --reject-with {answer}\nCOMMIT\n")
     limit = ["unshare", "--net", "test", "-e", "/proc/sys/net/ipv4/icmp_msgs_per_sec"]
     count = 40 if subprocess.run(limit, check=False).returncode else 1500  # older kernels have one limit for all
     start = time.perf_counter()
-    landings = lab.connect_many([Attempt(WEB.name, API.address, 80)] * count)
+    landings = lab.connect_many([Attempt(WEB.name, API.address, 80, protocol=protocol)] * count)
     assert {landing.outcome for landing in landings} == {outcome}
     assert time.perf_counter() - start < 1
 
@@ -127,11 +207,12 @@ def test_the_pod_s_address_is_filled_in(lab):
     assert f"--to-destination {API.address}\n" in lab.saved(API.name)
 
 
-def test_rules_of_before_decide_nothing_any_more(lab):
+@BOTH
+def test_rules_of_before_decide_nothing_any_more(lab, protocol):
     """A connection that was dropped is still tracked when the next has its source port."""
     address = "10.96.0.1"
-    service = "*nat\n-A PREROUTING -d {} -p tcp -j DNAT --to-destination {}:80\nCOMMIT\n".format
-    calls = [Attempt(WEB.name, address, 80, source_port=port) for port in range(20000, 20100)]
+    service = f"*nat\n-A PREROUTING -d {{}} -p {protocol} -j DNAT --to-destination {{}}:80\nCOMMIT\n".format
+    calls = [Attempt(WEB.name, address, 80, source_port=port, protocol=protocol) for port in range(20000, 20100)]
     lab.load_node(service(address, WEB.address))
     assert {landing.outcome for landing in lab.connect_many(calls)} == {Outcome.TIMED_OUT}
     lab.load_node(service(address, API.address))
@@ -188,6 +269,7 @@ def test_pods_that_cannot_be(backend, pods, complaint):
         Attempt("a", FAR, 80, interface="eth7"),
         Attempt("a", FAR, 70000),
         Attempt("a", "x", 80),
+        Attempt("a", FAR, 80, protocol="sctp"),
     ],
 )
 def test_attempts_that_cannot_be(backend, attempt):
@@ -236,7 +318,8 @@ def test_without_netfilter_of_the_host(lab):
     assert Path(f"/proc/{lab._agent.pid}/root/run").stat().st_dev != Path("/run").stat().st_dev
 
 
-def test_speed(lab, backend, figure):
+@BOTH
+def test_speed(lab, backend, figure, protocol):
     text = rules(traffic={"outboundPortExclusionList": [6379], "inboundPortExclusionList": [6379]})
     loads = []
     for _ in range(20):
@@ -246,7 +329,9 @@ def test_speed(lab, backend, figure):
     chance = random.Random(1)  # noqa: S311
     ways = [(WEB.name, FAR), (WEB.name, API.address), (WEB.name, WEB.address), (API.name, WEB.address)]
     attempts = [
-        Attempt(*chance.choice(ways), chance.choice((80, 6379)), chance.choice((0, APP_UID, SIDECAR_UID)))
+        Attempt(
+            *chance.choice(ways), chance.choice((80, 6379)), chance.choice((0, APP_UID, SIDECAR_UID)), protocol=protocol
+        )
         for _ in range(MANY)
     ]
     start = time.perf_counter()
@@ -255,6 +340,6 @@ def test_speed(lab, backend, figure):
     assert {landing.outcome for landing in landings} == {Outcome.ACCEPTED}
     assert seconds < MANY / 1000
     figure(
-        f"kernel, {backend}: {MANY / seconds:,.0f} connections/s; "
+        f"kernel, {backend}, {protocol}: {MANY / seconds:,.0f} connections/s; "
         f"{statistics.median(loads) * 1000:.1f} ms to load FSM's rules in place of others"
     )

@@ -15,11 +15,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kubectl_fsm.netfilter.lab.attempts import OUTSIDE, Attempt, PodNet, packed
-from kubectl_fsm.netfilter.lab.connections import CATCH_ALL, Connections
+from kubectl_fsm.netfilter.lab.connections import CATCH_ALL, PROTOCOLS, Connections
 from kubectl_fsm.netfilter.lab.network import Network, ProgramFailed
 
-_TO_CATCH_ALL = "*nat\n{}\n{}\nCOMMIT\n".format(
-    *(f"-A {chain} -p tcp -j REDIRECT --to-ports {CATCH_ALL}" for chain in ("PREROUTING", "OUTPUT -o lo"))
+_TO_CATCH_ALL = "*nat\n{}COMMIT\n".format(
+    "".join(
+        f"-A {chain} -p {protocol} -j REDIRECT --to-ports {CATCH_ALL}\n"
+        for chain in ("PREROUTING", "OUTPUT -o lo")
+        for protocol in PROTOCOLS
+    )
 )
 
 
@@ -61,7 +65,6 @@ class _Lab:
 
     def restore(self, place: str, text: str) -> None:
         self._network.run(place, (self._restore, "--noflush"), text)
-        self._network.forget(place)
 
     def save(self, place: str, table: str) -> str:
         return self._network.run(place, (self._save, "-t", table))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 NODE = "node"
 """The place that forwards for all pods; kube-proxy's rules belong here."""
 OUTSIDE = "outside"
-"""The place behind the node that answers at every address and every TCP port that is nobody else's."""
+"""The place behind the node that answers at every address and every port that is nobody else's."""
 NODE_ADDRESS = "192.0.2.1"
 OUTSIDE_ADDRESS = "192.0.2.2"
 """The two places' own addresses, of a network that is kept for documentation (RFC 5737)."""
@@ -18,8 +18,8 @@ OUTSIDE_ADDRESS = "192.0.2.2"
 class PodNet(NamedTuple):
     """A pod as the network sees it.
 
-    `interfaces`: names and IPv4 addresses; the first is the one that packets leave by. `listeners`: the TCP ports at
-    which something answers, at every address of the pod, each with the user id of who listens.
+    `interfaces`: names and IPv4 addresses; the first is the one that packets leave by. `listeners`: the ports at which
+    something answers, by TCP and UDP and at every address of the pod, each with the user id of who listens.
     """
 
     name: str
@@ -42,6 +42,9 @@ class Endpoint(NamedTuple):
 class Attempt(NamedTuple):
     """One connection to be tried: from `origin`, a pod's name, `NODE` or `OUTSIDE`, by a process of user `uid`.
 
+    By `protocol` udp it is one datagram, and whoever answers it has accepted it. While it is under way, no other one from
+    this place can have its `source_port`.
+
     `interface` makes the route lead out by another interface of the pod than the first; to addresses of the pod itself
     it changes nothing. `source` and `source_port` are chosen by the kernel where they are None; `OUTSIDE` can use any
     address as its own.
@@ -54,6 +57,7 @@ class Attempt(NamedTuple):
     interface: str | None = None
     source: str | None = None
     source_port: int | None = None
+    protocol: str = "tcp"
 
 
 class Outcome(Enum):

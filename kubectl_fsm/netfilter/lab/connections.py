@@ -1,5 +1,7 @@
 """Connections between the places of a lab: many at a time, each told by whoever accepts it where it landed.
 
+By UDP a connection is one datagram, and accepted is whose answer comes back.
+
 One thread does both sides. A socket belongs to the network namespace and the user in which it was made, so dialling as
 somebody means becoming that user for the one system call.
 """
@@ -15,13 +17,16 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
 from kubectl_fsm.netfilter.lab.attempts import OUTSIDE, Attempt, Endpoint, Landing, Outcome, packed, unpacked
 from kubectl_fsm.netfilter.lab.network import Network
+
+PROTOCOLS: Mapping[str, socket.SocketKind] = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 CATCH_ALL = 9
 """The port, discard's, at which `OUTSIDE` answers for all others: its rules redirect everything there."""
@@ -31,10 +36,16 @@ _AT_ONCE = 256
 _KEPT = 1024
 """Accepted connections that are kept open; by the time there are more, the callers of the oldest have their answer."""
 _BACKLOG = 4096
+_UNREAD = 1 << 20
+"""Bytes for datagrams that are not read yet, or as many as the machine allows. The usual 208 KiB have room for little
+more than `_AT_ONCE`, and what has no room is lost."""
 _ANSWER = 4096
 _ERRORS = 11
+_PACKET_INFO = 8
 _ORIGINAL_DESTINATION = 80
 _TRANSPARENT = 19
+_INFO = struct.Struct("=I4s4s")
+"""struct in_pktinfo: an interface; the address that a datagram shall be sent from; the one that it came to."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER: no waiting state is left behind, so ports can be had again at once. Accepted sockets take it over."""
 
@@ -77,18 +88,28 @@ class Connections:
         for port in ports:
             if (place, port) in self._open:
                 continue
-            (listener,) = self._sockets(place, uid, 1)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("", port))
-            listener.listen(_BACKLOG)
+            for protocol in PROTOCOLS:
+                (listener,) = self._sockets(place, uid, protocol, 1)
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(("", port))
+                if protocol == "tcp":
+                    listener.listen(_BACKLOG)
+                else:
+                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD)
+                    listener.setsockopt(socket.IPPROTO_IP, _PACKET_INFO, 1)
+                self._listeners[listener.fileno()] = _Listener(place, uid, listener)
+                self._epoll.register(listener, select.EPOLLIN)
             self._open.add((place, port))
-            self._listeners[listener.fileno()] = _Listener(place, uid, listener)
-            self._epoll.register(listener, select.EPOLLIN)
 
     def connect(self, attempts: Sequence[Attempt], seconds: float) -> list[Landing]:
-        """Try all; each counts as timed out after `seconds` without an answer. Landings in the order of attempts."""
+        """Try all; each counts as timed out after `seconds` without an answer. Landings in the order of attempts.
+
+        Nothing of what was tried before is remembered.
+        """
+        for tracking in self._network.tracking.values():
+            tracking.forget()
         landings: dict[int, Landing] = {}
-        left = deque(sorted(range(len(attempts)), key=lambda index: (attempts[index].origin, attempts[index].uid)))
+        left = deque(sorted(range(len(attempts)), key=lambda index: _kind(attempts[index])))
         try:
             while left or self._calls:
                 if left and len(self._calls) <= _AT_ONCE // 2:
@@ -99,12 +120,14 @@ class Connections:
             self._hang_up()
         return [landings[index] for index in range(len(attempts))]
 
-    def _sockets(self, place: str, uid: int, count: int) -> list[socket.socket]:
-        """New sockets of a user in a place, not blocking."""
+    def _sockets(self, place: str, uid: int, protocol: str, count: int) -> list[socket.socket]:
+        """New sockets of a user in a place, not blocking. Raises `ValueError` for an unknown place or protocol."""
+        if protocol not in PROTOCOLS:
+            raise ValueError(f"nobody in this lab speaks {protocol!r}")
         self._network.enter(place)
         os.seteuid(uid)
         try:
-            made = [socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) for _ in range(count)]
+            made = [socket.socket(socket.AF_INET, PROTOCOLS[protocol] | socket.SOCK_NONBLOCK) for _ in range(count)]
         finally:
             os.seteuid(0)
         for one in made:
@@ -114,9 +137,9 @@ class Connections:
     def _dial(self, attempts: Sequence[Attempt], some: Sequence[int], deadline: float) -> dict[int, Landing]:
         """Begin some attempts; the landings of those that are over already."""
         over = {}
-        for (origin, uid), group in groupby(some, key=lambda index: (attempts[index].origin, attempts[index].uid)):
+        for kind, group in groupby(some, key=lambda index: _kind(attempts[index])):
             numbers = list(group)
-            for number, caller in zip(numbers, self._sockets(origin, uid, len(numbers)), strict=True):
+            for number, caller in zip(numbers, self._sockets(*kind, len(numbers)), strict=True):
                 if error := self._begin(caller, attempts[number]):
                     caller.close()
                     over[number] = _failed(error)
@@ -131,7 +154,8 @@ class Connections:
             if mark := self._network.mark(attempt.origin, attempt.interface):
                 caller.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
             if attempt.source or attempt.source_port:
-                caller.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if attempt.protocol == "tcp":
+                    caller.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if attempt.origin == OUTSIDE:
                     caller.setsockopt(socket.IPPROTO_IP, _TRANSPARENT, 1)
                 caller.bind((attempt.source or "", attempt.source_port or 0))
@@ -139,6 +163,9 @@ class Connections:
             number = caller.connect_ex((attempt.destination, attempt.port))
         except OSError as error:
             return error.errno or errno.EINVAL
+        if attempt.protocol == "udp" and not number:
+            with suppress(PermissionError):  # dropped here already; like any other it may be answered by ICMP or not
+                caller.send(b"")
         return 0 if number == errno.EINPROGRESS else number
 
     def _turn(self) -> dict[int, Landing]:
@@ -151,8 +178,11 @@ class Connections:
         wait = max(0.0, oldest.deadline - time.monotonic()) if oldest else 0
         events = self._epoll.poll(wait)
         for number, _ in events:
-            if number in self._listeners:
-                self._accept(self._listeners[number])
+            if listener := self._listeners.get(number):
+                if listener.socket.type == PROTOCOLS["udp"]:
+                    self._receive(listener)
+                else:
+                    self._accept(listener)
             elif landing := _answer(self._calls[number].socket):
                 over[self._end(number)] = landing
         now = time.monotonic()
@@ -172,9 +202,27 @@ class Connections:
                 guest, peer = listener.socket.accept()
                 self._accepted.append(guest)
                 with suppress(ConnectionError):
-                    guest.send(json.dumps(packed(_landing(listener, guest, peer))).encode())
+                    guest.send(
+                        _told(listener, Endpoint(*guest.getsockname()), Endpoint(*peer), partial(_dialled, guest))
+                    )
         while len(self._accepted) > _KEPT:
             self._accepted.popleft().close()
+
+    def _receive(self, listener: _Listener) -> None:
+        """Tell the sender of each datagram that has come where it is, from the address that it came to."""
+        _, port = listener.socket.getsockname()
+        tracking = self._network.tracking[listener.place]
+        while True:
+            try:
+                _, [(_, _, info)], _, peer = listener.socket.recvmsg(0, _ANSWER)
+            except BlockingIOError:
+                return
+            _, _, address = _INFO.unpack(info)
+            local, caller = Endpoint(socket.inet_ntoa(address), port), Endpoint(*peer)
+            text = _told(listener, local, caller, partial(tracking.original, local, caller))
+            source = (socket.IPPROTO_IP, _PACKET_INFO, _INFO.pack(0, address, b""))
+            with suppress(PermissionError):  # rules of this place drop it
+                listener.socket.sendmsg([text], [source], 0, peer)
 
     def _hang_up(self) -> None:
         for number in list(self._calls):
@@ -183,17 +231,26 @@ class Connections:
             self._accepted.pop().close()
 
 
-def _landing(listener: _Listener, guest: socket.socket, peer: tuple[str, int]) -> Landing:
-    local = Endpoint(*guest.getsockname())
+def _kind(attempt: Attempt) -> tuple[str, int, str]:
+    """What the socket for an attempt depends on."""
+    return attempt.origin, attempt.uid, attempt.protocol
+
+
+def _dialled(guest: socket.socket) -> Endpoint:
+    answer = guest.getsockopt(socket.IPPROTO_IP, _ORIGINAL_DESTINATION, 16)
+    port, address = struct.unpack("!2xH4s8x", answer)
+    return Endpoint(socket.inet_ntoa(address), port)
+
+
+def _told(listener: _Listener, local: Endpoint, peer: Endpoint, dialled: Callable[[], Endpoint]) -> bytes:
+    """The landing of who has come to a listener, as it is told."""
     try:
-        answer = guest.getsockopt(socket.IPPROTO_IP, _ORIGINAL_DESTINATION, 16)
-        port, address = struct.unpack("!2xH4s8x", answer)
-        original = Endpoint(socket.inet_ntoa(address), port)
+        original = dialled()
     except FileNotFoundError:  # nothing tracks connections here, so nothing has changed this one
         original = local
     if listener.place == OUTSIDE and local.port == CATCH_ALL:
         local = original
-    return Landing(Outcome.ACCEPTED, listener.place, local, original, Endpoint(*peer), listener.uid)
+    return json.dumps(packed(Landing(Outcome.ACCEPTED, listener.place, local, original, peer, listener.uid))).encode()
 
 
 def _answer(caller: socket.socket) -> Landing | None:

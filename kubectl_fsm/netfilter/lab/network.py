@@ -14,8 +14,6 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-import socket
-import struct
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
@@ -23,6 +21,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from kubectl_fsm.netfilter.lab.attempts import NODE, NODE_ADDRESS, OUTSIDE, OUTSIDE_ADDRESS, PodNet
+from kubectl_fsm.netfilter.lab.tracking import Tracking
 
 _NEW_MOUNTS = 0x00020000
 _NEW_NETWORK = 0x40000000
@@ -48,11 +47,6 @@ _EVERYWHERE: Mapping[str, int] = {
 """A new namespace may inherit these from the host. No way is too odd for a packet, no redirect or IPv6 is sent, bridges
 are no routers, no answer is withheld because there were many, and what is over is not remembered for long."""
 _ON_NODE: Mapping[str, int] = {"ipv4/ip_forward": 1, "ipv4/conf/all/route_localnet": 1}
-
-_NETLINK_NETFILTER = 12
-_NETLINK_ANSWER = 4096
-_FLUSH_CONNECTIONS = struct.pack("=IHHIIBBH", 20, 1 << 8 | 2, 1 | 4, 1, 0, socket.AF_INET, 0, 0)
-"""struct nlmsghdr (IPCTNL_MSG_CT_DELETE, with NLM_F_REQUEST and NLM_F_ACK) and struct nfgenmsg: all of them."""
 
 _FIRST_TABLE = 100
 """Routing tables from here on lead out by a pod's other interfaces, one for each."""
@@ -81,10 +75,12 @@ class Network:
             _call("mount", b"none", folder.encode(), b"tmpfs", 0, None)
         self._here = NODE
         self._places = {NODE: _current()}
+        self.tracking = {NODE: Tracking()}
         _set(_EVERYWHERE)
         for name in (OUTSIDE, *(pod.name for pod in pods)):
             _call("unshare", _NEW_NETWORK)
             self._places[name], self._here = _current(), name
+            self.tracking[name] = Tracking()
             _set(_EVERYWHERE)
         self._marks = {pod.name: {name: index for index, name in enumerate(pod.interfaces)} for pod in pods}
         self._build_node(pods)
@@ -99,18 +95,6 @@ class Network:
         if place != self._here:
             _call("setns", self._places[place], _NEW_NETWORK)
             self._here = place
-
-    def forget(self, place: str) -> None:
-        """Forget the connections through a place: what its rules decided before would be kept to, even for new ones.
-
-        A connection that was dropped is remembered for two minutes, and a later one may have the same source port.
-        """
-        self.enter(place)
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as netlink:
-            netlink.send(_FLUSH_CONNECTIONS)
-            _, answer = struct.unpack_from("=16si", netlink.recv(_NETLINK_ANSWER))
-        if answer:
-            raise OSError(-answer, os.strerror(-answer), "forgetting connections")
 
     def mark(self, place: str, interface: str | None) -> int:
         """The mark of packets that shall leave a place by this interface; 0 for the usual one."""
