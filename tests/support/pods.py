@@ -9,8 +9,11 @@ from kubectl_fsm.netfilter.script import RESTORE, Form, read, write_script
 
 APP_UID = 1000
 APP_PORTS = (80, 8080, 6379)
-SIDECAR = dict.fromkeys((*RESERVED_PORTS, ADMIN_PORT, OUTBOUND_LISTENER, INBOUND_LISTENER), SIDECAR_UID)
-LISTENERS = {**SIDECAR, **dict.fromkeys(APP_PORTS, APP_UID)}
+DNS, DNS_PROXY = 53, 5300
+DNS_PROXY_ADDRESS = "127.0.0.153"
+"""Where a pod of osm-edge 1.3 or FSM 1.2 asks for names if `localDNSProxy` is on; the sidecar answers at `DNS_PROXY`."""
+SIDECAR = dict.fromkeys((*RESERVED_PORTS, ADMIN_PORT, OUTBOUND_LISTENER, INBOUND_LISTENER, DNS_PROXY), SIDECAR_UID)
+LISTENERS = {**SIDECAR, **dict.fromkeys((*APP_PORTS, DNS), APP_UID)}
 
 WEB = PodNet("web", {"eth0": "10.244.1.2", "net1": "10.245.1.2", "veth7": "10.246.1.2"}, LISTENERS)
 API = PodNet("api", {"eth0": "10.244.1.3"}, LISTENERS)
