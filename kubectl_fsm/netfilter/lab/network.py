@@ -25,9 +25,14 @@ from kubectl_fsm.netfilter.lab.tracking import Tracking
 
 _NEW_MOUNTS = 0x00020000
 _NEW_NETWORK = 0x40000000
+_BIND = 0x1000
 _RECURSIVE_PRIVATE = 0x4000 | 1 << 18
 _OWN_FOLDERS = ("/run",)
 """Covered by an empty folder: the lock of legacy iptables lies there, and the host's has nothing to do with ours."""
+
+_NAME_SERVICE = Path("/etc/nsswitch.conf")
+"""Covered by one that knows files only: a word that is no address would have iptables ask a name server, for seconds."""
+_FILES_ONLY = "hosts: files\nnetworks: files\n"
 
 _INTERFACE = re.compile(r"(?!\.\.?$)[0-9A-Za-z_.@-]{1,15}")
 _SYSCTL = Path("/proc/sys/net")
@@ -73,6 +78,10 @@ class Network:
         _call("mount", b"none", b"/", None, _RECURSIVE_PRIVATE, None)
         for folder in _OWN_FOLDERS:
             _call("mount", b"none", folder.encode(), b"tmpfs", 0, None)
+        if _NAME_SERVICE.exists():
+            own = Path(_OWN_FOLDERS[0], _NAME_SERVICE.name)
+            own.write_text(_FILES_ONLY)
+            _call("mount", bytes(own), bytes(_NAME_SERVICE), None, _BIND, None)
         self._here = NODE
         self._places = {NODE: _current()}
         self.tracking = {NODE: Tracking()}
