@@ -113,7 +113,7 @@ def _outbound(injector: Injector, wanted: Effective) -> Iterator[Line]:
         "-A",
         chains.out_redirect,
         f"-p tcp --dport {ADMIN_PORT} -j ACCEPT",
-        "meant for the sidecar's admin interface; never matches, the rule before it takes all TCP",
+        "meant for the sidecar's admin interface",
     )
     yield Line("-A", "OUTPUT", f"-p tcp -j {chains.outbound}", "all TCP that leaves a process of the pod")
     if injector.restore:

@@ -239,14 +239,15 @@ def _role(chain: str) -> str:
 
 
 class Explained(NamedTuple):
-    """A rule in order of evaluation with what it means: `effect` says who takes the connection.
+    """A rule in order of evaluation, at its `position` (from 1) in `chain`, with what it means.
 
-    `decides` is False for jumps into a chain that is shown rule by rule, and inside the chains that only redirect:
-    the jump to such a chain has decided already.
+    `effect` says who takes the connection. `decides` is False for jumps into a chain that is shown rule by rule, and
+    inside the chains that only redirect: the jump to such a chain has decided already.
     """
 
     hook: str
     chain: str
+    position: int
     rule: Rule
     effect: str
     why: str
@@ -268,7 +269,7 @@ def explain(ruleset: Ruleset, injector: Injector | None, wanted: Effective) -> I
             )
             effect, decides = _effect(step.rule, ruleset)
             decides = decides and _role(step.chain) != "redirect"
-            yield Explained(hook, step.chain, step.rule, effect, line.why, line.entries, decides)
+            yield Explained(hook, step.chain, step.position, step.rule, effect, line.why, line.entries, decides)
 
 
 def _effect(rule: Rule, ruleset: Ruleset) -> tuple[str, bool]:

@@ -50,6 +50,7 @@ class RuleLine(NamedTuple):
 
     `hook` is OUTBOUND or INBOUND, `rule` iptables' own words, `match` the same for people, `effect` who takes the
     connection; `decides` is False for jumps into a chain whose rules follow, and inside chains that only redirect.
+    `shadowed_by` is the earlier rule because of which it can never match, as `-A CHAIN RULE`, or empty.
     """
 
     hook: str
@@ -60,6 +61,7 @@ class RuleLine(NamedTuple):
     why: str
     sources: Sequence[str]
     decides: bool
+    shadowed_by: str = ""
 
 
 class SettingState(NamedTuple):

@@ -36,11 +36,12 @@ Options:
 
 
 class Rules(NamedTuple):
-    """The pods to look at."""
+    """The pods to look at; `summary` where the rules themselves will not be shown."""
 
     selection: Selection
     control_plane: str = ""
     exit_code: bool = False
+    summary: bool = False
 
     def run(self, connect: Connect) -> Generator[Event, bool, RulesReport]:
         cluster = connect()
@@ -56,7 +57,7 @@ class Rules(NamedTuple):
                 namespace = namespaces.get(subject.workload.namespace)
                 installation = meshes.of_pod(installations, namespace, *subject.pods) or installations[0]
                 try:
-                    found = pod_rules(subject, pod, namespace, installation, cluster.words)
+                    found = pod_rules(subject, pod, namespace, installation, cluster.words, shadows=not self.summary)
                 except (InvalidObject, InvalidExclusion, RulesSyntaxError) as error:
                     if self.selection.names:
                         raise
@@ -79,4 +80,5 @@ def parse(arguments: Arguments) -> Rules:
     offline = bool(arguments.many("--filename"))
     everywhere = arguments.flag("--all-namespaces") or (offline and not names and not namespace)
     selection = Selection(names, namespace, everywhere, arguments.text("--selector"))
-    return Rules(selection, arguments.text("--fsm-namespace"), arguments.flag("--exit-code"))
+    summary = not names and arguments.text("--output") not in ("json", "yaml")
+    return Rules(selection, arguments.text("--fsm-namespace"), arguments.flag("--exit-code"), summary)

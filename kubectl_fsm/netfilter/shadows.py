@@ -38,12 +38,16 @@ _MAX_STEPS = 500_000
 
 
 class Shadow(NamedTuple):
-    """A rule that never matches, where it stands (`position` counts from 1), and the earlier rule that takes all of it."""
+    """A rule that never matches, where it stands (`position` counts from 1), and the earlier rule that takes all of it.
+
+    `by` stands in `by_chain`; where several ways lead to the shadowed rule, it is the one on the first of them.
+    """
 
     chain: str
     position: int
     rule: Rule
     by: Rule
+    by_chain: str
 
 
 class _Site(NamedTuple):
@@ -60,7 +64,7 @@ def shadowed(ruleset: Ruleset, table: str = NAT) -> Iterator[Shadow]:
     for chain in ruleset.tables[table].values():
         for index, rule in enumerate(chain.rules):
             if by := search.cover(chain, index, rule.matches, 0):
-                yield Shadow(chain.name, index + 1, rule, by)
+                yield Shadow(chain.name, index + 1, rule, *by)
 
 
 class _Search:
@@ -76,12 +80,12 @@ class _Search:
                 if isinstance(rule.target, Jump | Goto):
                     self.sites.setdefault(rule.target.chain, []).append(_Site(chain, index, rule.matches))
 
-    def cover(self, chain: Chain, index: int, known: tuple[Match, ...], depth: int) -> Rule | None:
-        """The rule that takes every packet of which `known` holds before it reaches this place, on whichever way."""
+    def cover(self, chain: Chain, index: int, known: tuple[Match, ...], depth: int) -> tuple[Rule, str] | None:
+        """The rule, and its chain, that takes every packet of which `known` holds before it reaches this place, on whichever way."""
         known += self.entry(chain.name, 0)
         for rule in chain.rules[:index]:
             if self.takes(rule, known, depth):
-                return rule
+                return rule, chain.name
         sites = self.sites.get(chain.name)
         if not sites or depth == _MAX_DEPTH or self.steps > _MAX_STEPS:
             return None

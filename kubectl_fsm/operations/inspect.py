@@ -1,6 +1,7 @@
 """What one pod runs, what the next one will run, and why: the `rules` of a pod."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from kubectl_fsm import fields, generator, interception, workloads
@@ -9,8 +10,9 @@ from kubectl_fsm.exclusions import Effective, Entry, Settings, problems
 from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import Injection, Running, Upcoming
 from kubectl_fsm.meshes import LISTS, MESHES, Injector, Installation
-from kubectl_fsm.netfilter.model import Ruleset
+from kubectl_fsm.netfilter.model import NAT, Chain, Ruleset
 from kubectl_fsm.netfilter.script import parse, write
+from kubectl_fsm.netfilter.shadows import shadowed
 from kubectl_fsm.netfilter.text import describe
 from kubectl_fsm.operations import hints
 from kubectl_fsm.operations.survey import Subject
@@ -90,10 +92,13 @@ def pod_rules(
     namespace: Object | None,
     installation: Installation,
     words: Sequence[str] = (),
+    *,
+    shadows: bool = True,
 ) -> PodRules:
     """The effective rules of a pod, or of the subject's next pod where `pod` is None or has never run.
 
-    `words` are those of a command line that lead another command to the same cluster.
+    `words` are those of a command line that lead another command to the same cluster. Without `shadows`, which take
+    time by the square of the rules, no rule is said to be shadowed.
     """
     found = situation(subject, pod, namespace, installation)
     now, coming = found.now, found.coming
@@ -114,7 +119,7 @@ def pod_rules(
         sidecar=found.sidecar,
         exclusions=_entries(now.effective if now else None, wanted),
         settings=_settings(now.effective if now else None, wanted),
-        rules=_rules(ruleset, found.injector, found.known) if ruleset else (),
+        rules=_rules(ruleset, found, shadows=shadows) if ruleset else (),
         notes=[*found.refused, *_notes(subject, pod, found)],
         apply=hints.apply(subject.workload, words)
         if found.state == "outdated" and coming.wanted and not found.refused
@@ -209,7 +214,8 @@ def _next_script(wanted: Effective | None, injector: Injector) -> tuple[str, Seq
     return generator.script(injector, wanted), found
 
 
-def _rules(ruleset: Ruleset, injector: Injector, sourced: Effective) -> Sequence[RuleLine]:
+def _rules(ruleset: Ruleset, situation: Situation, *, shadows: bool) -> Sequence[RuleLine]:
+    because = _shadows(tuple(ruleset.tables[NAT].values())) if shadows else {}
     return [
         RuleLine(
             hook=_HOOKS[found.hook],
@@ -220,9 +226,17 @@ def _rules(ruleset: Ruleset, injector: Injector, sourced: Effective) -> Sequence
             why=found.why,
             sources=list(dict.fromkeys(source for entry in found.entries for source in entry.sources)),
             decides=found.decides,
+            shadowed_by=because.get((found.chain, found.position), ""),
         )
-        for found in interception.explain(ruleset, injector, sourced)
+        for found in interception.explain(ruleset, situation.injector, situation.known)
     ]
+
+
+@lru_cache(maxsize=64)
+def _shadows(chains: tuple[Chain, ...]) -> Mapping[tuple[str, int], str]:
+    """Why rules of these chains never match, by chain and position: looked for once, however many pods run the same."""
+    ruleset = Ruleset({NAT: {chain.name: chain for chain in chains}})
+    return {(found.chain, found.position): f"-A {found.by_chain} {write(found.by)}" for found in shadowed(ruleset)}
 
 
 def _notes(subject: Subject, pod: Object | None, found: Situation) -> Sequence[str]:

@@ -93,6 +93,7 @@ def _pod_rules(item: PodRules) -> Mapping[str, Any]:
                 "why": rule.why,
                 "sources": list(rule.sources),
                 "decides": rule.decides,
+                "shadowedBy": rule.shadowed_by or None,
             }
             for rule in item.rules
         ],

@@ -152,12 +152,17 @@ def _setting_state(setting: SettingState) -> str:
 
 
 def _hook(hook: str, lines: Sequence[RuleLine], style: Style) -> str:
-    rows = []
+    head, rows = [hook, "RULE", "TO", "WHY"], []
     for number, line in enumerate(lines, 1):
         why = f"{line.why}: {', '.join(line.sources)}" if line.sources else line.why
-        row = [str(number), visible(line.match), visible(line.effect), visible(why)]
-        rows.append([*row, visible(f"-A {line.chain} {line.rule}")] if style.wide else row)
-    return grid([hook, "RULE", "TO", "WHY", *(["IPTABLES"] if style.wide else [])], rows)
+        rows.append([str(number), visible(line.match), visible(line.effect), visible(why)])
+    if style.wide:
+        head.append("IPTABLES")
+        rows = [[*row, visible(f"-A {line.chain} {line.rule}")] for row, line in zip(rows, lines, strict=True)]
+    if style.wide and any(line.shadowed_by for line in lines):
+        head.append("NEVER MATCHES BECAUSE OF")
+        rows = [[*row, visible(line.shadowed_by) or "-"] for row, line in zip(rows, lines, strict=True)]
+    return grid(head, rows)
 
 
 def _exclusions(report: ExclusionsReport, style: Style) -> str:

@@ -5,7 +5,7 @@ import pytest
 from kubectl_fsm import reports
 from kubectl_fsm.errors import NotFound, UsageError
 from kubectl_fsm.generator import render
-from kubectl_fsm.output import grid, table
+from kubectl_fsm.output import grid, structured, table
 from kubectl_fsm.reports import EntryState, ListChange, PodRules, SettingState, Writer
 from tests.unit.test_guards_offline import IN, NAMESPACE, OUT, PREFIX, deployment, meshconfig, pod
 from tests.unit.test_held_edits import OLD, Remote, carry_out, cron_job, running
@@ -91,6 +91,41 @@ def test_where_each_entry_comes_from_and_what_becomes_of_it():
     assert item.apply == "kubectl fsm restart deploy/web -n shop"
     assert item.script == render("fsm-1.5", {}, spec)
     assert item.next_script == render("fsm-1.5", {OUT: "22"}, config["spec"])
+
+
+def test_rules_that_can_never_match():
+    spec = {"traffic": {"outboundIPRangeExclusionList": ["10.0.0.0/8", "10.1.0.0/16"]}}
+    twice = render("fsm-1.5", {}, spec).replace("COMMIT", "-I FSM_PROXY_OUTBOUND -d 10.0.0.0/8 -j RETURN\nCOMMIT")
+    cluster = [meshconfig(), NAMESPACE, deployment(), running("web-1", script=twice), running("web-2")]
+    first, second = rules(*cluster, words=("web-1", "web-2", "-n", "shop")).items
+    admin = ("FSM_PROXY_OUT_REDIRECT", "-p tcp --dport 15000 -j ACCEPT")
+    listener = "-A FSM_PROXY_OUT_REDIRECT -p tcp -j REDIRECT --to-port 15001"
+    wide, narrow = "-d 10.0.0.0/8 -j RETURN", "-d 10.1.0.0/16 -j RETURN"
+    by = f"-A FSM_PROXY_OUTBOUND {wide}"
+    assert [(line.chain, line.rule, line.shadowed_by) for line in first.rules if line.shadowed_by] == [
+        ("FSM_PROXY_OUTBOUND", wide, by),
+        ("FSM_PROXY_OUTBOUND", narrow, by),
+        (*admin, listener),
+    ]
+    assert [line.shadowed_by for line in first.rules if line.rule == wide] == ["", by]
+    assert [(line.chain, line.rule, line.shadowed_by) for line in second.rules if line.shadowed_by] == [
+        (*admin, listener)
+    ]
+    shown = structured.document(rules(*cluster, words=("web-2", "-n", "shop")))["items"][0]["rules"]
+    assert {line["rule"]: line["shadowedBy"] for line in shown if line["chain"] == admin[0]} == {
+        "-p tcp -j REDIRECT --to-port 15001": None,
+        admin[1]: listener,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "looked_for"),
+    [([], False), (["-o", "wide"], False), (["-o", "json"], True), (["-o", "yaml"], True), (["web-1"], True)],
+)
+def test_what_never_matches_is_looked_for_where_it_is_shown(words, looked_for):
+    cluster = [meshconfig(), NAMESPACE, deployment(), running("web-1")]
+    (item,) = rules(*cluster, words=[*words, "-n", "shop"]).items
+    assert any(line.shadowed_by for line in item.rules) is looked_for
 
 
 def test_settings_that_change_the_rules():
@@ -332,6 +367,17 @@ def test_a_pod_in_full():
         "1         all   direct  because: a, b  -A OUT -j X\n2         tcp   go on   jump           -A OUT -j Y\n"
         in wide
     )
+    assert "NEVER" not in wide
+    hidden = [line._replace(shadowed_by="-A OUT -j X" if "Y" in line.rule else "") for line in ITEM.rules]
+    assert (
+        "OUTBOUND  RULE  TO      WHY            IPTABLES     NEVER MATCHES BECAUSE OF\n"
+        "1         all   direct  because: a, b  -A OUT -j X  -\n"
+        "2         tcp   go on   jump           -A OUT -j Y  -A OUT -j X\n"
+        "INBOUND  RULE  TO       WHY        IPTABLES\n"
+        "1        udp   sidecar  wherefore  -A IN -j Z\n"
+    ) in rendered(ITEM._replace(rules=hidden), style=WIDE)
+    everywhere = [line._replace(shadowed_by="-A OUT -j X") for line in ITEM.rules]
+    assert rendered(ITEM._replace(rules=everywhere)) == rendered(ITEM), "but only where it is asked for"
     nothing = ITEM._replace(exclusions=[], settings=[], rules=[], reason="", notes=[], replicas=None)
     assert rendered(nothing).splitlines()[1:] == ["no exclusions", "Apply: do it"]
     assert "net1   leaving     not known\n" in rendered(ITEM._replace(state="unknown"))
@@ -398,7 +444,12 @@ def hostile(value, name=""):
 
 
 def every_report():
-    items = [ITEM._replace(workload="", state="external", sidecar=""), ITEM._replace(pod="", state="template"), ITEM]
+    hidden = [line._replace(shadowed_by="-A OUT -j X") for line in ITEM.rules]
+    items = [
+        ITEM._replace(rules=hidden, workload="", state="external", sidecar=""),
+        ITEM._replace(pod="", state="template"),
+        ITEM,
+    ]
     entry = reports.Configured("outbound-port", "80", "odd")
     item = reports.ConfiguredObject("global", "MeshConfig/x", "ns", [entry], {"outbound-port": Writer("a", "b")}, "why")
     change = ListChange("outbound-port", ["80"], ["80", "443"])

@@ -13,7 +13,9 @@ from tests.support.dumps import DOCKER, NODE, table
 
 
 def found(*lines, name="nat"):
-    return [(s.chain, s.position, write(s.by)) for s in shadowed(parse(table(*lines, name=name)), name)]
+    return [
+        (s.chain, s.position, f"-A {s.by_chain} {write(s.by)}") for s in shadowed(parse(table(*lines, name=name)), name)
+    ]
 
 
 def hides(first, second, target="ACCEPT"):
@@ -121,22 +123,22 @@ def test_marks_that_rules_change_prove_nothing():
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        (["-A X -p tcp -j REDIRECT", "-A OUTPUT -p tcp -j X", "-A OUTPUT -p tcp --dport 1 -j DROP"], [("OUTPUT", 2, "-p tcp -j X")]),
+        (["-A X -p tcp -j REDIRECT", "-A OUTPUT -p tcp -j X", "-A OUTPUT -p tcp --dport 1 -j DROP"], [("OUTPUT", 2, "-A OUTPUT -p tcp -j X")]),
         (["-A X -p tcp -j REDIRECT", "-A OUTPUT -j X", "-A OUTPUT -p udp --dport 1 -j DROP"], []),
         (["-A X -p tcp -j RETURN", "-A OUTPUT -p tcp -j X", "-A OUTPUT -p tcp --dport 1 -j DROP"], []),
         (["-A X -s 1.1.1.1 -j RETURN", "-A X -j ACCEPT", "-A OUTPUT -j X", "-A OUTPUT -p tcp -j DROP"], []),
-        (["-A X -j LOG", "-A X -j ACCEPT", "-A OUTPUT -j X", "-A OUTPUT -p tcp -j DROP"], [("OUTPUT", 2, "-j X")]),
-        (["-A OUTPUT -p tcp -g X", "-A OUTPUT -p tcp --dport 1 -j DROP"], [("OUTPUT", 2, "-p tcp -g X")]),
-        (["-A X -g Y", "-A Y -j ACCEPT", "-A OUTPUT -j X", "-A OUTPUT -j DROP"], [("OUTPUT", 2, "-j X")]),
+        (["-A X -j LOG", "-A X -j ACCEPT", "-A OUTPUT -j X", "-A OUTPUT -p tcp -j DROP"], [("OUTPUT", 2, "-A OUTPUT -j X")]),
+        (["-A OUTPUT -p tcp -g X", "-A OUTPUT -p tcp --dport 1 -j DROP"], [("OUTPUT", 2, "-A OUTPUT -p tcp -g X")]),
+        (["-A X -g Y", "-A Y -j ACCEPT", "-A OUTPUT -j X", "-A OUTPUT -j DROP"], [("OUTPUT", 2, "-A OUTPUT -j X")]),
         (["-A X -g Y", "-A OUTPUT -j X", "-A OUTPUT -j DROP"], []),
         (["-A X -p udp -g Y", "-A X -j ACCEPT", "-A OUTPUT -j X", "-A OUTPUT -j DROP"], []),
-        (["-A OUTPUT -p tcp -j X", "-A X -p tcp -j RETURN", "-A X -s 1.1.1.1 -j DROP"], [("X", 2, "-p tcp -j RETURN")]),
+        (["-A OUTPUT -p tcp -j X", "-A X -p tcp -j RETURN", "-A X -s 1.1.1.1 -j DROP"], [("X", 2, "-A X -p tcp -j RETURN")]),
         (["-A OUTPUT -p tcp -j X", "-A PREROUTING -j X", "-A X -p tcp -j RETURN", "-A X -s 1.1.1.1 -j DROP"], []),
         (["-A PREROUTING -p tcp -j X", "-A OUTPUT -j X", "-A X -p tcp -j RETURN", "-A X -s 1.1.1.1 -j DROP"], []),
-        (["-A OUTPUT -p tcp -j X", "-A X -j Y", "-A Y -p tcp -j ACCEPT", "-A Y -j DROP"], [("Y", 2, "-p tcp -j ACCEPT")]),
-        (["-A OUTPUT -p tcp -j ACCEPT", "-A OUTPUT -j X", "-A X -p tcp -j DROP", "-A X -p udp -j DROP"], [("X", 1, "-p tcp -j ACCEPT")]),
+        (["-A OUTPUT -p tcp -j X", "-A X -j Y", "-A Y -p tcp -j ACCEPT", "-A Y -j DROP"], [("Y", 2, "-A Y -p tcp -j ACCEPT")]),
+        (["-A OUTPUT -p tcp -j ACCEPT", "-A OUTPUT -j X", "-A X -p tcp -j DROP", "-A X -p udp -j DROP"], [("X", 1, "-A OUTPUT -p tcp -j ACCEPT")]),
         (["-A OUTPUT -p tcp -j ACCEPT", "-A OUTPUT -j X", "-A PREROUTING -j X", "-A X -p tcp -j DROP"], []),
-        (["-A X -j ACCEPT", "-A X -j DROP"], [("X", 2, "-j ACCEPT")]),
+        (["-A X -j ACCEPT", "-A X -j DROP"], [("X", 2, "-A X -j ACCEPT")]),
     ],
 )  # fmt: skip
 def test_through_chains(lines, expected):
