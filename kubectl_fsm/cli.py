@@ -222,6 +222,10 @@ def _print(report: Report, connect: Connect, arguments: Arguments, streams: Stre
         )
     elif output == "iptables" and isinstance(report, RulesReport):
         streams.raw(table.as_iptables(report))
+    elif output == "mermaid" and isinstance(report, RulesReport):
+        from kubectl_fsm.output import picture  # noqa: PLC0415 - for this format only
+
+        streams.data(picture.as_mermaid(report))
     elif isinstance(report, ExclusionsReport) and report.export:
         streams.raw(report.export)
     elif isinstance(report, EditReport | EditsReport) and arguments.flag("--local"):

@@ -63,6 +63,11 @@ class RuleLine(NamedTuple):
     decides: bool
     shadowed_by: str = ""
 
+    @property
+    def reason(self) -> str:
+        """`excluded outbound ports: MeshConfig, deploy/web template`."""
+        return f"{self.why}: {', '.join(self.sources)}" if self.sources else self.why
+
 
 class SettingState(NamedTuple):
     """A setting besides the lists that changes the rules: what the pod runs, what the MeshConfig asks for."""

@@ -13,7 +13,7 @@ from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.targets import Selection
 from kubectl_fsm.reports import Event, Note, RulesReport, Warned
 
-FORMATS = ("wide", "json", "yaml", "name", "iptables")
+FORMATS = ("wide", "json", "yaml", "name", "iptables", "mermaid")
 USAGE = f"""Show the effective rules of pods: what each runs now, what it will run after a restart, and where it comes from.
 
 TARGET is NAME (a pod) or KIND/NAME (a workload: deploy/web, sts/db, rollout/api). Without one, the pods of the
@@ -26,6 +26,7 @@ Usage:
 Examples:
   kubectl fsm rules web-58d4f8ff58-wtz4f -n shop
   kubectl fsm rules deploy/web -n shop -o iptables               the script itself
+  kubectl fsm rules deploy/web -n shop -o mermaid                a picture, as GitHub draws it
   kubectl fsm rules -A -o json
   kubectl fsm rules deploy/web -f examples/shop                  from manifests, without a cluster
 
@@ -80,5 +81,5 @@ def parse(arguments: Arguments) -> Rules:
     offline = bool(arguments.many("--filename"))
     everywhere = arguments.flag("--all-namespaces") or (offline and not names and not namespace)
     selection = Selection(names, namespace, everywhere, arguments.text("--selector"))
-    summary = not names and arguments.text("--output") not in ("json", "yaml")
+    summary = not names and arguments.text("--output") not in ("json", "yaml", "mermaid")
     return Rules(selection, arguments.text("--fsm-namespace"), arguments.flag("--exit-code"), summary)

@@ -54,7 +54,7 @@ def _rules(report: RulesReport, style: Style) -> str:
     if not report.items:
         return ""
     if report.detailed:
-        return "\n".join(_detail(group, style) for group in _alike(report.items))
+        return "\n".join(_detail(group, style) for group in alike(report.items))
     several = len({item.namespace for item in report.items}) > 1
     rows = [_summary(item, style, several=several) for item in report.items]
     head = ["POD", "WORKLOAD", "STATE", "ENTRIES", "CHANGES"]
@@ -69,13 +69,13 @@ def _summary(item: PodRules, style: Style, *, several: bool) -> Sequence[str]:
         visible(item.workload) or "-",
         style.paint(item.state),
         str(entries),
-        visible(_changes(item)) or "-",
+        visible(changes(item)) or "-",
     ]
     wide = [item.mesh, item.injector, item.sidecar or "-", visible(item.reason) or "-"] if style.wide else []
     return [*([visible(item.namespace)] if several else []), *row, *wide]
 
 
-def _changes(item: PodRules) -> str:
+def changes(item: PodRules) -> str:
     """`+8080 outbound-port, -10.0.0.0/8 outbound-ip`."""
     if not item.script:
         return ""
@@ -85,7 +85,7 @@ def _changes(item: PodRules) -> str:
     return ", ".join(found)
 
 
-def _alike(items: Sequence[PodRules]) -> Sequence[Sequence[PodRules]]:
+def alike(items: Sequence[PodRules]) -> Sequence[Sequence[PodRules]]:
     """Pods of one workload that say the same, together."""
     groups: dict[tuple[object, ...], list[PodRules]] = {}
     for item in items:
@@ -104,7 +104,7 @@ def _alike(items: Sequence[PodRules]) -> Sequence[Sequence[PodRules]]:
 
 def _detail(group: Sequence[PodRules], style: Style) -> str:
     item = group[0]
-    parts = [_title(group, style)]
+    parts = [title(group, style) + "\n"]
     if item.reason:
         parts.append(f"{visible(item.reason)}\n")
     rows = [
@@ -129,7 +129,8 @@ def _detail(group: Sequence[PodRules], style: Style) -> str:
     return "".join(parts)
 
 
-def _title(group: Sequence[PodRules], style: Style) -> str:
+def title(group: Sequence[PodRules], style: Style) -> str:
+    """`pod/web-1 · deploy/web · mesh fsm 1.5.1 (fsm-system) · sidecar ready · OUTDATED`."""
     item = group[0]
     name = ", ".join(_name(found) for found in group[:_NAMED]) + (
         f" and {len(group) - _NAMED} more" if len(group) > _NAMED else ""
@@ -138,7 +139,7 @@ def _title(group: Sequence[PodRules], style: Style) -> str:
     sidecar = f"sidecar {item.sidecar}" if item.sidecar else ""
     state = "next pod" if item.state == "template" else item.state.upper()
     parts = [name, item.workload if item.pod else "", mesh, sidecar]
-    return " · ".join([*(visible(part) for part in parts if part), style.paint(item.state, state)]) + "\n"
+    return " · ".join([*(visible(part) for part in parts if part), style.paint(item.state, state)])
 
 
 def _name(item: PodRules) -> str:
@@ -154,8 +155,7 @@ def _setting_state(setting: SettingState) -> str:
 def _hook(hook: str, lines: Sequence[RuleLine], style: Style) -> str:
     head, rows = [hook, "RULE", "TO", "WHY"], []
     for number, line in enumerate(lines, 1):
-        why = f"{line.why}: {', '.join(line.sources)}" if line.sources else line.why
-        rows.append([str(number), visible(line.match), visible(line.effect), visible(why)])
+        rows.append([str(number), visible(line.match), visible(line.effect), visible(line.reason)])
     if style.wide:
         head.append("IPTABLES")
         rows = [[*row, visible(f"-A {line.chain} {line.rule}")] for row, line in zip(rows, lines, strict=True)]

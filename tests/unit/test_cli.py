@@ -54,7 +54,7 @@ def test_help_of_a_verb(run, verb):
         (["version", "extra"], "the arguments do not fit\n  kubectl fsm version [options]"),
         (
             ["rules", "-o", "jsn", "-f", SHOP],
-            "--output takes wide, json, yaml, name, iptables, not 'jsn'\ndid you mean json?",
+            "--output takes wide, json, yaml, name, iptables, mermaid, not 'jsn'\ndid you mean json?",
         ),
         (["rules", "web", "-l", "app=web", "-f", SHOP], "exclude each other"),
         (["rules", "web", "-A", "-f", SHOP], "needs its namespace"),

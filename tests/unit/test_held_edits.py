@@ -527,7 +527,12 @@ def test_items_that_mean_the_same(exclusion_list, held, value):
 
 @pytest.mark.parametrize("verb", commands.VERBS)
 def test_formats(verb):
-    more = {"rules": ["wide", "iptables"], "exclusions": ["wide"], "restart": ["wide"], "trace": ["wide"]}.get(verb, [])
+    more = {
+        "rules": ["wide", "iptables", "mermaid"],
+        "exclusions": ["wide"],
+        "restart": ["wide"],
+        "trace": ["wide"],
+    }.get(verb, [])
     assert sorted(commands.load(verb).FORMATS) == sorted(
         ["json", "yaml", *more, *(["name"] if verb not in ("version", "trace") else [])]
     )

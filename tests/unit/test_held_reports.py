@@ -120,7 +120,14 @@ def test_rules_that_can_never_match():
 
 @pytest.mark.parametrize(
     ("words", "looked_for"),
-    [([], False), (["-o", "wide"], False), (["-o", "json"], True), (["-o", "yaml"], True), (["web-1"], True)],
+    [
+        ([], False),
+        (["-o", "wide"], False),
+        (["-o", "json"], True),
+        (["-o", "yaml"], True),
+        (["-o", "mermaid"], True),
+        (["web-1"], True),
+    ],
 )
 def test_what_never_matches_is_looked_for_where_it_is_shown(words, looked_for):
     cluster = [meshconfig(), NAMESPACE, deployment(), running("web-1")]
