@@ -31,6 +31,7 @@ from kubectl_fsm.reports import (
     Question,
     Report,
     RulesReport,
+    TraceReport,
     Warned,
 )
 
@@ -222,7 +223,7 @@ def _print(report: Report, connect: Connect, arguments: Arguments, streams: Stre
         )
     elif output == "iptables" and isinstance(report, RulesReport):
         streams.raw(table.as_iptables(report))
-    elif output == "mermaid" and isinstance(report, RulesReport):
+    elif output == "mermaid" and isinstance(report, RulesReport | TraceReport):
         from kubectl_fsm.output import picture  # noqa: PLC0415 - for this format only
 
         streams.data(picture.as_mermaid(report))

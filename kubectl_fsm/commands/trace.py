@@ -15,7 +15,7 @@ from kubectl_fsm.operations import destinations, proof
 from kubectl_fsm.operations.trace import Request, trace
 from kubectl_fsm.reports import Event, Failed, TraceReport
 
-FORMATS = ("wide", "json", "yaml")
+FORMATS = ("wide", "json", "yaml", "mermaid")
 USAGE = f"""Follow one TCP connection through the rules of both pods and the Service: who takes it, and which rule says so.
 
 FROM is a pod or a workload (web-58d4f8ff58-wtz4f, deploy/web). TO is svc/NAME[.NAMESPACE]:PORT, IP:PORT, POD:PORT or
@@ -29,6 +29,7 @@ Examples:
   kubectl fsm trace web-58d4f8ff58-wtz4f 10.96.0.1:443 -n shop -o json
   kubectl fsm trace deploy/web svc/api:8080 -f examples/shop             from manifests, without a cluster
   kubectl fsm trace deploy/web svc/api:8080 -f examples/shop --kernel    and prove it
+  kubectl fsm trace deploy/web svc/api:8080 -n shop -o mermaid           a picture, as GitHub draws it
 
 Options:
       --uid=UID                    user id of the calling process, where the pod does not tell it

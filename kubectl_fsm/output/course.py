@@ -1,6 +1,6 @@
 """A traced connection as a table: a row for each step, a column for each moment."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from kubectl_fsm.output.grid import Style, grid
 from kubectl_fsm.output.visible import visible
@@ -8,7 +8,8 @@ from kubectl_fsm.reports import Moment, TraceReport
 from kubectl_fsm.services import Kind, Routing
 from kubectl_fsm.tracing import Course, Decision, Step, Way
 
-_MOMENTS = {"now": "NOW", "after-restart": "AFTER RESTART", "next-pod": "NEXT POD"}
+MOMENTS: Mapping[str, str] = {"now": "NOW", "after-restart": "AFTER RESTART", "next-pod": "NEXT POD"}
+"""What a moment is called."""
 
 
 def as_course(report: TraceReport, style: Style) -> str:
@@ -18,11 +19,11 @@ def as_course(report: TraceReport, style: Style) -> str:
     courses = [moment.course for moment in report.moments]
     rows = [[f"{visible(client)} OUT", *(_cell(course, _outbound) for course in courses)]]
     if report.service:
-        rows.append([f"{visible(target)} svc", *(_picks(course, report.service) for course in courses)])
+        rows.append([f"{visible(target)} svc", *(picks(course, report.service) for course in courses)])
     if any(way.inbound for course in courses for way in course.ways):
         rows.append([f"{visible(target)} IN", *(_cell(course, _inbound) for course in courses)])
     rows.append(["VERDICT", *(_cell(course, lambda way: way.text) for course in courses)])
-    parts = [grid(["", *(_MOMENTS[moment.when] for moment in report.moments)], rows)]
+    parts = [grid(["", *(MOMENTS[moment.when] for moment in report.moments)], rows)]
     if style.wide:
         parts += [_hops(moment) for moment in report.moments]
     if report.trials:
@@ -54,14 +55,14 @@ def _cell(course: Course, text: Callable[[Way], str]) -> str:
 
 
 def _outbound(way: Way) -> str:
-    return _decided(way.outbound)
+    return decided(way.outbound)
 
 
 def _inbound(way: Way) -> str:
-    return _decided(way.inbound) if way.inbound else "-"
+    return decided(way.inbound) if way.inbound else "-"
 
 
-def _decided(step: Step) -> str:
+def decided(step: Step) -> str:
     """`sidecar`, `direct: port 6379, MeshConfig`."""
     word = step.decision.value
     if step.decision is Decision.REWRITTEN:
@@ -71,7 +72,7 @@ def _decided(step: Step) -> str:
     return word if step.decision is Decision.SIDECAR else f"{word}: {step.why}"
 
 
-def _picks(course: Course, routing: Routing) -> str:
+def picks(course: Course, routing: Routing) -> str:
     """Who picks an endpoint, and out of how many."""
     ways = course.ways
     count = sum(len(way.endpoints) for way in ways)
@@ -90,17 +91,17 @@ def _hops(moment: Moment) -> str:
     found = (step for way in moment.course.ways for step in way.steps)
     steps = list({(step.pod, step.hook, step.by, *step.gist): step for step in found}.values())
     rows = [
-        [str(number), visible(step.pod), f"{step.hook} {step.by}", visible(step.destination), visible(_decided(step)),
+        [str(number), visible(step.pod), f"{step.hook} {step.by}", visible(step.destination), visible(decided(step)),
          visible(step.rule) or "-"]
         for number, step in enumerate(steps, 1)
     ]  # fmt: skip
-    return grid([_MOMENTS[moment.when], "POD", "HOOK", "SEES", "DECISION", "RULE"], rows)
+    return grid([MOMENTS[moment.when], "POD", "HOOK", "SEES", "DECISION", "RULE"], rows)
 
 
 def _trials(report: TraceReport) -> str:
     rows = [
         [
-            _MOMENTS[trial.when],
+            MOMENTS[trial.when],
             visible(trial.connection),
             "\n".join(map(visible, sorted(trial.simulated))),
             "\n".join(visible(f"{count} × {seen}") for seen, count in sorted(trial.kernel.items())),

@@ -4,11 +4,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count, pairwise
+from typing import NamedTuple
 
+from kubectl_fsm.output.course import MOMENTS, decided, picks
 from kubectl_fsm.output.grid import Style
 from kubectl_fsm.output.table import alike, changes, title
 from kubectl_fsm.output.visible import visible
-from kubectl_fsm.reports import PodRules, RuleLine, RulesReport
+from kubectl_fsm.reports import Moment, PodRules, RuleLine, RulesReport, TraceReport
+from kubectl_fsm.tracing import Course, Decision, Result, Way
 
 _PLAIN = r"[0-9A-Za-z,]|(?<=[0-9A-Za-z])[-/](?=[0-9A-Za-z])|(?<=[0-9])\.(?=[0-9])|(?<=\S) (?=\S)"
 """What means nothing but itself in the text of a flowchart. All else in a label is an entity code."""
@@ -40,6 +43,20 @@ _TAKERS: Mapping[str, str] = {
     "drop": "dropped",
     "reject": "dropped",
 }
+_DECISIONS: Mapping[Decision, str] = {
+    Decision.DIRECT: "direct",
+    Decision.SIDECAR: "sidecar",
+    Decision.DROPPED: "dropped",
+    Decision.REJECTED: "dropped",
+}
+_RESULTS: Mapping[Result, str] = {
+    Result.INTERCEPTED: "sidecar",
+    Result.LEAVES: "sidecar",
+    Result.BYPASSED: "direct",
+    Result.REWRITTEN: "",
+    Result.UNKNOWN: "",
+}
+"""All other results are trouble."""
 _STARTS: Mapping[str, str] = {"OUTBOUND": "a process of the pod", "INBOUND": "the network"}
 
 
@@ -94,12 +111,62 @@ def _label(*lines: str) -> str:
     return text if text[:1].isalpha() else f"{_START}{text}" if text else " "
 
 
-def as_mermaid(report: RulesReport) -> str:
-    """A frame for each pod, those of a workload that say the same in one; in it a ladder of rules for each hook."""
+def as_mermaid(report: RulesReport | TraceReport) -> str:
+    """A picture of rules or of a trace.
+
+    Rules: a frame for each pod, those of a workload that say the same in one; in it a ladder of rules for each hook.
+    A trace: a frame for each moment; in it the connection's ways, from left to right, parting where they differ.
+    """
     chart = Flowchart()
-    pods = [_pod(chart, group) for group in alike(report.items)]
-    _in_order(chart, pods)
+    if isinstance(report, TraceReport):
+        frames = [_moment(chart, report, moment) for moment in report.moments]
+    else:
+        frames = [_pod(chart, group) for group in alike(report.items)]
+    _in_order(chart, frames)
     return str(chart)
+
+
+class _Stop(NamedTuple):
+    """Where a way comes by: a box's lines and class."""
+
+    lines: tuple[str, ...]
+    kind: str = ""
+    rounded: bool = False
+
+
+def _moment(chart: Flowchart, report: TraceReport, moment: Moment) -> str:
+    with chart.frame(MOMENTS[moment.when], "LR") as frame:
+        drawn: dict[tuple[_Stop, ...], str] = {}
+        for way in moment.course.ways:
+            stops = tuple(_stops(report, moment.course, way))
+            for length in range(1, len(stops) + 1):
+                if stops[:length] not in drawn:
+                    lines, kind, rounded = stops[length - 1]
+                    drawn[stops[:length]] = chart.node(*lines, kind=kind, rounded=rounded)
+                    if length > 1:
+                        chart.edge(drawn[stops[: length - 1]], drawn[stops[:length]])
+    return frame
+
+
+def _stops(report: TraceReport, course: Course, way: Way) -> Iterator[_Stop]:
+    """A way from the application that calls to what becomes of it."""
+    client = way.outbound.pod
+    yield _Stop((f"application of {client}", f"calls {report.target}"), rounded=True)
+    yield _Stop((f"rules of {client}", decided(way.outbound)), _DECISIONS.get(way.outbound.decision, ""))
+    if report.service:
+        yield _Stop((picks(course, report.service),), "sidecar" if way.onward else "")
+    elif way.onward:
+        yield _Stop((f"sidecar of {client}",), "sidecar")
+    if way.onward and way.onward.decision is not Decision.DIRECT:
+        yield _Stop(
+            (f"rules of {client}, for its sidecar", decided(way.onward)), _DECISIONS.get(way.onward.decision, "")
+        )
+    if way.inbound and way.inbound is not way.onward:
+        more = f" and {len(way.endpoints) - 1} more" if len(way.endpoints) > 1 else ""
+        yield _Stop(
+            (f"rules of {way.inbound.pod}{more}", decided(way.inbound)), _DECISIONS.get(way.inbound.decision, "")
+        )
+    yield _Stop((way.text,), _RESULTS.get(way.result, "dropped"), rounded=True)
 
 
 def _pod(chart: Flowchart, group: Sequence[PodRules]) -> str:

@@ -531,7 +531,7 @@ def test_formats(verb):
         "rules": ["wide", "iptables", "mermaid"],
         "exclusions": ["wide"],
         "restart": ["wide"],
-        "trace": ["wide"],
+        "trace": ["wide", "mermaid"],
     }.get(verb, [])
     assert sorted(commands.load(verb).FORMATS) == sorted(
         ["json", "yaml", *more, *(["name"] if verb not in ("version", "trace") else [])]

@@ -10,6 +10,8 @@ from kubectl_fsm import cli, reports
 from kubectl_fsm.output import picture
 from kubectl_fsm.output.visible import visible
 from kubectl_fsm.reports import RuleLine
+from kubectl_fsm.tracing import Course, Decision, Result, Way
+from tests.unit.test_every_combination import ENDPOINT, STEP, TRACE, WAY
 from tests.unit.test_held_reports import ITEM, hostile
 
 STATES = (
@@ -346,3 +348,113 @@ def test_what_the_mesh_itself_says_is_shown_as_it_is(text):
 
 def test_wide_forms():
     assert decoded(picture.escape("*a* `b` c:d ﬂ°60¶ß")) == "＊a＊ ｀b｀ c：d ?°60?ß"
+
+
+def traced(*ways):
+    """A trace to a Service whose connections go these ways, now and, all of the first way, after a restart."""
+    moments = [reports.Moment("now", Course(ways)), reports.Moment("after-restart", Course(ways[:1]))]
+    return picture.as_mermaid(TRACE._replace(moments=moments))
+
+
+def test_a_trace_parts_where_its_ways_do():
+    taken = STEP._replace(decision=Decision.SIDECAR, port=15001, entry="", sources=())
+    own = taken._replace(by="sidecar", uid=1500, decision=Decision.DIRECT, why="its own")
+    server = STEP._replace(pod="pod/redis-0", hook="PREROUTING", decision=Decision.SIDECAR, entry="")
+    both = Way(0.5, (ENDPOINT, ENDPOINT), taken, own, server, None, Result.INTERCEPTED, "intercepted, mTLS")
+    plain = both._replace(
+        inbound=server._replace(pod="pod/redis-1", decision=Decision.DIRECT, why="excluded"),
+        endpoints=(ENDPOINT,),
+        result=Result.SIDECAR_TO_PLAIN,
+        text="expected to fail",
+    )
+    assert traced(both, plain) == (
+        """\
+flowchart TB
+  subgraph n1["NOW"]
+    direction LR
+    n2(["application of pod/web-1<br/>calls svc/redis#58;6379"])
+    n3["rules of pod/web-1<br/>sidecar"]:::sidecar
+    n2 --> n3
+    n4["sidecar picks 1 of 3"]:::sidecar
+    n3 --> n4
+    n5["rules of pod/redis-0 and 1 more<br/>sidecar"]:::sidecar
+    n4 --> n5
+    n6(["intercepted, mTLS"]):::sidecar
+    n5 --> n6
+    n7["rules of pod/redis-1<br/>direct#58; excluded"]:::direct
+    n4 --> n7
+    n8(["expected to fail"]):::dropped
+    n7 --> n8
+  end
+  subgraph n9["AFTER RESTART"]
+    direction LR
+    n10(["application of pod/web-1<br/>calls svc/redis#58;6379"])
+    n11["rules of pod/web-1<br/>sidecar"]:::sidecar
+    n10 --> n11
+    n12["sidecar picks 1 of 2"]:::sidecar
+    n11 --> n12
+    n13["rules of pod/redis-0 and 1 more<br/>sidecar"]:::sidecar
+    n12 --> n13
+    n14(["intercepted, mTLS"]):::sidecar
+    n13 --> n14
+  end
+  n1 ~~~ n9
+"""
+        + STYLES
+        + "  class n1,n9 frame\n"
+    )
+
+
+def test_a_trace_to_nobody_ends_with_the_rules():
+    direct = Way(1.0, (), STEP, None, None, None, Result.BYPASSED, "bypassed: straight to the outside")
+    text = picture.as_mermaid(TRACE._replace(moments=[reports.Moment("next-pod", Course([direct]))], service=None))
+    assert text.startswith(
+        """\
+flowchart TB
+  subgraph n1["NEXT POD"]
+    direction LR
+    n2(["application of pod/web-1<br/>calls svc/redis#58;6379"])
+    n3["rules of pod/web-1<br/>direct#58; port 6379, MeshConfig"]:::direct
+    n2 --> n3
+    n4(["bypassed#58; straight to the outside"]):::direct
+    n3 --> n4
+  end
+"""
+    )
+
+
+def test_a_sidecar_that_takes_its_own_connection_is_drawn():
+    taken = STEP._replace(decision=Decision.SIDECAR, port=15001, entry="")
+    own = taken._replace(by="sidecar", decision=Decision.REJECTED, why="a rule of its own")
+    way = Way(1.0, (ENDPOINT,), taken, own, None, None, Result.REFUSED, "refused by the client's rules")
+    text = picture.as_mermaid(TRACE._replace(moments=[reports.Moment("now", Course([way]))], service=None))
+    for line in (
+        '["sidecar of pod/web-1"]:::sidecar',
+        '["rules of pod/web-1, for its sidecar<br/>rejected#58; a rule of its own"]:::dropped',
+        '(["refused by the client#39;s rules"]):::dropped',
+    ):
+        assert line in text
+
+
+@pytest.mark.parametrize("result", Result)
+def test_every_result_of_a_trace_is_drawn(result):
+    way = Way(1.0, (ENDPOINT,), STEP, None, STEP, None, result, "and so it ends")
+    kind = {
+        "intercepted": ":::sidecar",
+        "leaves": ":::sidecar",
+        "bypassed": ":::direct",
+        "rewritten": "",
+        "unknown": "",
+    }
+    assert f'(["and so it ends"]){kind.get(result.value, ":::dropped")}\n' in traced(way)
+
+
+@pytest.mark.parametrize("text", CORPUS)
+def test_no_text_of_a_trace_is_more_than_text(text):
+    step = STEP._replace(pod=text, entry=text, why=text, sources=(text,))
+    way = WAY._replace(outbound=step, onward=None, inbound=step, text=text)
+    moments = [reports.Moment("now", Course([way]))]
+    chart = Chart(picture.as_mermaid(TRACE._replace(target=text, moments=moments)))
+    shown = [narrow(line) for lines in chart.labels.values() for line in lines]
+    assert narrow(visible(f"calls {text}")) in shown
+    assert narrow(visible(text)) in shown
