@@ -45,6 +45,8 @@ class Trace(NamedTuple):
     kernel: bool = False
 
     def run(self, connect: Connect) -> Generator[Event, bool, TraceReport]:
+        if self.kernel:
+            proof.backend()  # what is missing here is said before a cluster is asked
         traced = trace(connect(), self.request)
         if not self.kernel:
             return traced.report

@@ -22,11 +22,23 @@ from types import TracebackType
 from typing import Any, NamedTuple, final
 
 from kubectl_fsm.errors import FsmError, NoKernel, RulesRefused
-from kubectl_fsm.netfilter.lab.attempts import NODE, OUTSIDE, Attempt, Endpoint, Landing, Outcome, PodNet, unpacked
+from kubectl_fsm.netfilter.lab.attempts import (
+    NODE,
+    NODE_ADDRESS,
+    OUTSIDE,
+    OUTSIDE_ADDRESS,
+    Attempt,
+    Endpoint,
+    Landing,
+    Outcome,
+    PodNet,
+    unpacked,
+)
 from kubectl_fsm.netfilter.model import BUILT_IN_CHAINS
 from kubectl_fsm.netfilter.targets import POD_IP
 
-__all__ = ["BACKENDS", "NODE", "OUTSIDE", "Attempt", "Endpoint", "Lab", "Landing", "Outcome", "PodNet", "missing"]
+__all__ = ["BACKENDS", "NODE", "NODE_ADDRESS", "OUTSIDE", "OUTSIDE_ADDRESS", "Attempt", "Endpoint", "Lab", "Landing",
+           "Outcome", "PodNet", "missing", "require"]  # fmt: skip
 
 SECONDS = 2.0
 """How long a connection may take. In here an answer takes a millisecond; no answer at all is an answer too."""
@@ -63,6 +75,17 @@ def missing(backend: str = "nft") -> str:
     return " and ".join(lacking)
 
 
+def require(backend: str = "nft") -> _Programs:
+    """The programs for a lab. Raises `NoKernel` where none can be made, saying what it lacks."""
+    lacking, programs = missing(backend), _programs(backend)
+    if lacking or not programs:
+        raise NoKernel(
+            f"the kernel cannot be asked here: {lacking} is needed",
+            "it takes root on Linux, and the packages iproute2 and iptables",
+        )
+    return programs
+
+
 @final
 class Lab:
     """A node with pods behind it, and all the world outside it, between `with` and its end.
@@ -79,13 +102,7 @@ class Lab:
         self._agent: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Lab:
-        lacking = missing(self._backend)
-        programs = _programs(self._backend)
-        if lacking or not programs:
-            raise NoKernel(
-                f"the kernel cannot be asked here: {lacking} is needed",
-                "it takes root on Linux, and the packages iproute2 and iptables",
-            )
+        programs = require(self._backend)
         path = [folder or str(Path.cwd()) for folder in sys.path]
         self._agent = subprocess.Popen(
             [sys.executable, "-I", "-S", "-B", "-c", _BOOT, json.dumps(path), str(os.getpid())],
