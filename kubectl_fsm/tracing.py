@@ -326,7 +326,8 @@ def _found(  # noqa: PLR0917 - everybody who has a part in it
     way = Way(share, (endpoint,) if endpoint else (), first, None, None, None, Result.UNKNOWN, "")
     if dial.address and first.decision not in (Decision.DIRECT, Decision.SIDECAR):
         return _ended(way, first, "the client's")
-    if is_inside(client, dial.address) or (first.decision is Decision.SIDECAR and first.port == INBOUND_LISTENER):
+    stays = first.decision is Decision.DIRECT and is_inside(client, dial.address)
+    if stays or (first.decision is Decision.SIDECAR and first.port == INBOUND_LISTENER):
         return _inside(way, first)
     if endpoint is None:
         return _without_endpoint(way, client, routing)

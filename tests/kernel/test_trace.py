@@ -19,7 +19,7 @@ from kubectl_fsm.netfilter import Action, simulate
 from kubectl_fsm.netfilter.kernel import NODE_ADDRESS
 from kubectl_fsm.operations import proof
 from tests.kernel.test_cleanup import ROOT, left, traces, wait_until_gone
-from tests.support.mesh import FSM, meshconfig
+from tests.support.mesh import FSM, OSM, control_plane_deployment, meshconfig
 from tests.support.plugin import Plugin
 from tests.support.workloads import deployment, pod
 
@@ -239,6 +239,26 @@ def test_a_pod_that_calls_itself_through_its_service(ends):
     within = ends("deploy/web", "svc/web:80", objects=objects)
     (onward,) = (connection for connection in within if "sidecar → 10.244." in connection)
     assert within[onward] == {"deploy/web sidecar inbound 127.0.0.1:15003": 1}
+
+
+def test_a_pod_that_calls_its_own_address(ask, capsys, tmp_path):
+    """OSM 0.11's rules know no pod that calls itself: it goes out by one listener and comes back to the application."""
+    objects = [
+        meshconfig(OSM),
+        control_plane_deployment(OSM, "injector"),
+        namespace("shop", labels={"openservicemesh.io/monitored-by": "osm"}),
+        running("web", WEB, render("osm-0.11", {}, {})),
+    ]
+    objects[-1]["spec"]["initContainers"][0]["name"] = "osm-init"
+    (tmp_path / "all.yaml").write_text("\n---\n".join(map(json.dumps, objects)))
+    assert cli.main(["trace", "web", f"{WEB}:8080", "-n", "shop", "-f", str(tmp_path), "--kernel", "-o", "json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["verdict"], report["outbound"]["port"]) == ("sidecar-to-plain", 15001)
+    trials = [one for one in report["kernel"]["trials"] if one["when"] == "now"]
+    assert {one["connection"]: one["kernel"] for one in trials} == {
+        f"pod/web application → {WEB}:8080": {"pod/web sidecar outbound 127.0.0.1:15001": 1},
+        f"pod/web sidecar → {WEB}:8080": {f"pod/web application {WEB}:8080": 1},
+    }
 
 
 PAST = script(outboundPortExclusionList=[80])
