@@ -44,7 +44,10 @@ class Instance(NamedTuple):
 
 
 class StandIns:
-    """Addresses for what has none in files: of the range that most clusters give to pods, the same one each time."""
+    """Addresses for what has none in files: of the range that most clusters give to pods, the same one each time.
+
+    They are of that range's end, where the pods that do have addresses are the last to come.
+    """
 
     def __init__(self) -> None:
         self._given: dict[tuple[str, int], str] = {}
@@ -52,7 +55,7 @@ class StandIns:
     def of(self, subject: Subject, number: int) -> str:
         """The address of a workload's pod number so and so."""
         place = len(self._given) + 1
-        return self._given.setdefault((subject.workload.uid, number), f"10.244.{place // 250}.{place % 250 + 1}")
+        return self._given.setdefault((subject.workload.uid, number), f"10.244.{255 - place // 250}.{place % 250 + 1}")
 
     @property
     def service(self) -> str:

@@ -21,7 +21,7 @@ from kubectl_fsm.operations import proof
 from tests.kernel.test_cleanup import ROOT, left, traces, wait_until_gone
 from tests.support.mesh import FSM, OSM, control_plane_deployment, meshconfig
 from tests.support.plugin import Plugin
-from tests.support.workloads import deployment, pod
+from tests.support.workloads import deployment, owned, pod
 
 SHOP = ROOT / "examples" / "shop"
 MESHED = {"flomesh.io/monitored-by": "fsm"}
@@ -384,3 +384,15 @@ def test_an_endpoint_whose_pod_is_not_shown(ask):
     assert (code, f"pod/gone, the endpoint {API}:8080, cannot be read" in complaint) == (1, True)
     code, report, _ = ask("web", "198.51.100.1:443", objects=objects)
     assert (code, report["kernel"]["trials"][0]["agrees"]) == (0, True)
+
+
+def test_pods_that_run_are_not_taken_for_those_to_come(ends):
+    """A workload without pods gets addresses for its next ones that the running ones do not have."""
+    up = deployment("api", "shop", replicas=3)
+    up["metadata"]["uid"] = "uid-api"
+    addresses = [f"10.244.0.{number}" for number in range(1, 6)]
+    pods = [owned(running(f"api-{one}", one, script()), up) for one in addresses]
+    for one in pods:
+        one["metadata"]["labels"]["app"] = "api"
+    found = ends("deploy/web", "deploy/api:8080", objects=[deployment("web", "shop"), up, *pods])
+    assert [len(found[f"deploy/web sidecar → {one}:8080"]) for one in addresses] == [1] * len(addresses)
