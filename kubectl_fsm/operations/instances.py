@@ -15,6 +15,9 @@ from kubectl_fsm.services import Client
 _MOST_REPLICAS = 250
 """How many pods a workload in files is taken to have, at most: more would say nothing new."""
 
+_SOME_NODE = "a node"
+"""The name, which none has, of the node that a pod to come will run on."""
+
 
 class Instance(NamedTuple):
     """A pod, or one that a workload would make (`pod` is None). `assumed`: the address is a stand-in for one not known."""
@@ -167,7 +170,13 @@ def _slice(service: Object, instance: Instance, number: int) -> Object:
         },
         "addressType": "IPv4",
         "ports": [port for port in ports if port],
-        "endpoints": [{"addresses": [instance.address], "conditions": {"ready": True}}],
+        "endpoints": [
+            {
+                "addresses": [instance.address],
+                "conditions": {"ready": True},
+                "nodeName": instance.client.node or _SOME_NODE,
+            }
+        ],
     }
 
 

@@ -290,6 +290,12 @@ class TestLocalPolicy:
     def test_unless_the_sidecar_picks(self, ends):
         ends("web", "svc/api:80", objects=[running("web", WEB, script()), *self.OBJECTS])
 
+    def test_without_slices_its_pods_count_as_on_some_node(self, ask):
+        objects = [deployment("web", "shop"), deployment("api", "shop")]
+        objects.append(service("api", "api", internalTrafficPolicy="Local"))
+        code, report, _ = ask("deploy/web", "svc/api:80", objects=objects)
+        assert (code, report["service"]["routing"]) == (0, "balanced")
+
 
 def test_a_hundred_endpoints(ends):
     objects = [deployment("web", "shop"), deployment("api", "shop", replicas=100), service("api", "api")]
