@@ -20,6 +20,9 @@ _SERVICE = re.compile(r"(?:svc|services?)/([a-z0-9-]+)(?:\.([a-z0-9-]+)(?:\.svc(
 _PORT = re.compile(r"[0-9]{1,5}|[a-z0-9-]{1,15}")
 _HINT = "write svc/NAME[.NAMESPACE]:PORT, IP:PORT, POD:PORT or KIND/NAME:PORT"
 _MAX_PORT = 65535
+_NOBODYS = ("0.0.0.0", "255.255.255.255")  # noqa: S104 - they are refused
+_MULTICAST = tuple(map(str, range(224, 240)))
+"""How the addresses begin that are for many at once."""
 
 
 class Destination(NamedTuple):
@@ -47,6 +50,8 @@ def parse(text: str) -> Destination:
     if found := _SERVICE.fullmatch(head):
         return Destination(text, port, found[1], found[2] or "")
     if is_ipv4(head):
+        if head in _NOBODYS or head.partition(".")[0] in _MULTICAST:
+            raise UsageError(f"{head!r} is an address to which nobody connects", _HINT)
         if not port.isdigit():
             raise UsageError(f"{text!r} needs a port number", f"such as {head}:443")
         return Destination(text, port, address=head)

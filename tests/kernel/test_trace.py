@@ -319,6 +319,12 @@ def test_addresses_of_the_lab_itself(ask, target):
     assert (code, f"{NODE_ADDRESS} is an address of the network in which it would be tried" in complaint) == (1, True)
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0", "224.0.0.1", "239.255.255.255", "255.255.255.255"])
+def test_addresses_to_which_nobody_connects(ask, address):
+    code, _, complaint = ask("deploy/web", f"{address}:80", objects=[deployment("web", "shop")])
+    assert (code, "to which nobody connects" in complaint) == (2, True)
+
+
 def test_one_address_at_two_ports(ends):
     objects = [running("web", WEB, PAST), running("api", API, script(inboundPortExclusionList=[8081]))]
     objects += [service("api", ""), *(endpoints("api", API, port=port, target="api") for port in (8080, 8081))]
