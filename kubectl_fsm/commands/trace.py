@@ -14,6 +14,7 @@ from kubectl_fsm.netfilter.model import MAX_ID
 from kubectl_fsm.operations import destinations, proof
 from kubectl_fsm.operations.trace import Request, trace
 from kubectl_fsm.reports import Event, Failed, TraceReport
+from kubectl_fsm.tracing import LOOPBACK_INTERFACE
 
 FORMATS = ("wide", "json", "yaml", "mermaid")
 USAGE = f"""Follow one TCP connection through the rules of both pods and the Service: who takes it, and which rule says so.
@@ -65,6 +66,11 @@ def parse(arguments: Arguments) -> Trace:
         raise UsageError(f"--uid takes a number, not {uid!r}")
     if interface and (wrong := value_problem(INTERFACES, interface)):
         raise UsageError(f"--interface: {wrong}")
+    if interface == LOOPBACK_INTERFACE or interface.endswith("+"):
+        raise UsageError(
+            f"--interface: {interface!r} is not an interface by which a connection leaves a pod",
+            "name one, such as eth0 or net1; what stays in the pod goes by lo without being told",
+        )
     request = Request(
         arguments.text("FROM"),
         destinations.parse(arguments.text("TO")),

@@ -230,6 +230,12 @@ def test_another_interface(ends, interface, taker):
     assert spot.startswith(taker)
 
 
+@pytest.mark.parametrize("interface", ["lo", "net+", "+", "a b", "x" * 16])
+def test_what_is_no_interface(ask, interface):
+    code, _, complaint = ask("deploy/web", "svc/api:80", "--interface", interface, objects=[])
+    assert (code, complaint.startswith("error: --interface: ")) == (2, True)
+
+
 def test_a_pod_that_calls_itself_through_its_service(ends):
     """By kube-proxy, which masquerades it, and by its own sidecar."""
     objects = [deployment("web", "shop"), service("web", "web")]
