@@ -27,11 +27,11 @@ control-plane:
 packages:
 	tests/tools/packages.sh
 
-# The simulator against the kernel: make fuzz N=1000000 SEED=7
+# The simulator against the kernel, single connections and whole traces: make fuzz N=1000000 SEED=7
 N ?= 200000
 SEED ?= 2
 fuzz: .venv/dev packages
-	KUBECTL_FSM_CONNECTIONS=$(N) KUBECTL_FSM_SEED=$(SEED) $(BIN)/pytest tests/kernel/test_differential.py
+	KUBECTL_FSM_CONNECTIONS=$(N) KUBECTL_FSM_SEED=$(SEED) $(BIN)/pytest tests/kernel/test_differential.py tests/kernel/test_differential_traces.py
 
 demo: .venv/run
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
