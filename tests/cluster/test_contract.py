@@ -154,6 +154,50 @@ def test_list(world):
     assert f"fleet-{world.here}" in [obj["metadata"]["name"] for obj in world.cluster.list(FLEETS)]
 
 
+ADDRESSES = {"one": "10.9.9.9", "twin": "10.9.9.9", "longer": "10.9.9.99", "waiting": ""}
+"""Of pods, by name; the twin is in the second namespace."""
+
+
+def pods(here: str, there: str) -> list[dict]:
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": there if name == "twin" else here},
+            "spec": {"containers": [{"name": "app", "image": "app"}], "schedulerName": "nobody"},
+            "status": {"podIP": address, "podIPs": [{"ip": address}]} if address else {},
+        }
+        for name, address in ADDRESSES.items()
+    ]
+
+
+@pytest.fixture(params=["files", "server"])
+def world_with_pods(request, tmp_path) -> World:
+    if request.param == "files":
+        (tmp_path / "pods.yaml").write_text("\n---\n".join(map(json.dumps, pods("here", "there"))))
+        return World(manifests.read([str(tmp_path)], "here", None), "here", "there")
+    served, world = request.getfixturevalue("served"), request.getfixturevalue("over_server")
+    for pod in pods(world.here, world.there):
+        path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods"
+        served.api("POST", path, pod)
+        status = {"status": pod["status"]}
+        served.api("PATCH", f"{path}/{pod['metadata']['name']}/status", status, "application/merge-patch+json")
+    return world
+
+
+@pytest.mark.parametrize(
+    ("address", "names"), [("10.9.9.9", ["one", "twin"]), ("10.9.9.99", ["longer"]), ("10.9.9.1", [])]
+)
+def test_pods_at_an_address(world_with_pods, address, names):
+    world = world_with_pods
+    everywhere = list(world.cluster.pods_at(address))
+    assert {pod["status"]["podIP"] for pod in everywhere} <= {address}
+    assert {(pod["apiVersion"], pod["kind"]) for pod in everywhere} <= {("v1", "Pod")}
+    found = [(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in everywhere]
+    own = sorted(place for place in found if place[0] in (world.here, world.there))
+    assert own == sorted((world.there if name == "twin" else world.here, name) for name in names)
+
+
 SELECTORS = {
     "app=web": "web",
     " app == web ": "web",
