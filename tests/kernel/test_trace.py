@@ -177,6 +177,14 @@ class TestWithoutWhatItTakes:
         assert f"{lacking} is needed" in capsys.readouterr().err
 
 
+PROGRAM = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from kubectl_fsm.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def children(process):
     """Processes whose parent this is."""
     return [
@@ -193,7 +201,7 @@ def test_ctrl_c_leaves_nothing(tmp_path):
     (tmp_path / "all.yaml").write_text("\n---\n".join(map(json.dumps, objects)))
     before = traces()
     process = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from kubectl_fsm.cli import main; sys.exit(main(sys.argv[1:]))", "trace",
+        [sys.executable, "-c", PROGRAM, "trace",
          "web", "svc/api:80", "-n", "shop", "--kernel", "-f", str(tmp_path)],
         cwd=ROOT, env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -366,7 +374,7 @@ def test_only_rules_that_were_read_are_loaded(ask, tmp_path):
     slices = endpoints("api", API)
     slices["ports"][0]["name"] = odd["spec"]["ports"][0]["name"]
     code, _, complaint = ask("web", "svc/api:80", objects=[running("web", WEB, PAST), odd, slices])
-    assert code == 1, complaint
+    assert (code, "a comment cannot hold this character" in complaint) == (1, True)
     assert not bait.exists()
 
 
