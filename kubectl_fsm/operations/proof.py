@@ -72,17 +72,33 @@ def backend() -> str:
 def prove(traced: Traced) -> TraceReport:
     """The report with what this machine's kernel does to the same connections.
 
-    Raises `NoKernel` where it cannot be asked, `RulesRefused` where iptables does not take the rules, and `FsmError`
-    where it is not known what there is to try.
+    What comes after a restart may be beyond trying; a note then says why. Raises `NoKernel` where the kernel cannot be asked,
+    `RulesRefused` where iptables does not take the rules, and `FsmError` where it is not known what there is to try.
     """
     chosen = backend()
     bench = _Bench(traced)
-    plans = [bench.plan(when, sides) for when, sides in traced.sides.items()]
+    first, *later = traced.sides.items()
+    plans = [bench.plan(*first)]
+    notes = []
+    for when, sides in later:
+        plan = _planned(bench, when, sides)
+        if isinstance(plan, _Plan):
+            plans.append(plan)
+        else:
+            notes.append(f"{when} was not tried in the kernel: {plan.message}")
     with Lab(bench.pods, chosen) as lab:
         lab.load_node(bench.node_rules())
         trials = [trial for plan in plans for trial in _carried_out(lab, plan)]
     judge = f"Linux {platform.release()}, {BACKENDS[chosen]}"
-    return traced.report._replace(trials=trials, judge=judge)
+    return traced.report._replace(trials=trials, judge=judge, notes=[*traced.report.notes, *notes])
+
+
+def _planned(bench: "_Bench", when: str, sides: Sides) -> "_Plan | FsmError":
+    """What to do for a moment, or why there is nothing to do."""
+    try:
+        return bench.plan(when, sides)
+    except FsmError as error:
+        return error
 
 
 def _carried_out(lab: Lab, plan: _Plan) -> Iterator[Trial]:

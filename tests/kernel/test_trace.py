@@ -422,3 +422,11 @@ def test_pods_that_run_are_not_taken_for_those_to_come(ends):
         one["metadata"]["labels"]["app"] = "api"
     found = ends("deploy/web", "deploy/api:8080", objects=[deployment("web", "shop"), up, *pods])
     assert [len(found[f"deploy/web sidecar → {one}:8080"]) for one in addresses] == [1] * len(addresses)
+
+
+def test_now_is_tried_where_it_is_not_known_what_comes_after(ask):
+    objects = [running("web", WEB, script()), running("api", API, script())]
+    code, report, _ = ask("web", "api:8080", objects=objects, interceptionMode="NodeLevel")
+    assert (code, {one["when"] for one in report["kernel"]["trials"]}) == (0, {"now"})
+    (note,) = [one for one in report["notes"] if "not tried" in one]
+    assert note.startswith("after-restart was not tried in the kernel: the rules of pod/web are not known")
