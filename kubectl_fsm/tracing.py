@@ -13,10 +13,18 @@ from typing import NamedTuple
 
 from kubectl_fsm.errors import RulesSyntaxError, Undecided
 from kubectl_fsm.interception import Explained
-from kubectl_fsm.meshes import INBOUND_LISTENER, OUTBOUND_LISTENER, SIDECAR_UID, ExclusionList, Item
+from kubectl_fsm.meshes import (
+    INBOUND_LISTENER,
+    INCLUDED_RANGES,
+    OUTBOUND_LISTENER,
+    SIDECAR_UID,
+    ExclusionList,
+    Item,
+)
 from kubectl_fsm.netfilter import Action, Packet, Ruleset, Verdict, simulate
 from kubectl_fsm.netfilter.model import Rule
 from kubectl_fsm.netfilter.rules import write
+from kubectl_fsm.netfilter.targets import POD_IP
 from kubectl_fsm.services import Endpoint, Kind, Routing
 
 LOOPBACK = "127.0.0.1"
@@ -49,7 +57,7 @@ class Result(Enum):
     SIDECAR_TO_PLAIN = "sidecar-to-plain"
     BETWEEN_MESHES = "between-meshes"
     LEAVES = "leaves"
-    """The client's sidecar takes it, and it is for no pod."""
+    """The client's sidecar takes it, and it is for no pod that it knows."""
     REFUSED = "refused"
     NO_ANSWER = "no-answer"
     LOOPS = "loops"
@@ -105,7 +113,7 @@ class Step(NamedTuple):
     `pod` is the side's title, `by` who sent it (`application`, `sidecar`), `uid` that process's user, None at PREROUTING;
     `destination` is `address:port` as the rules see it. `decision` with `port`, the one that it is handed to, and
     `address` where it is rewritten. `rule` is the one that decides, `-A CHAIN …`, empty where none does; `why` its
-    reason; `entry` what of an exclusion list it stands for (`port 6379`), with `sources`. `assumed` is the address that
+    reason; `entry` what of a list it stands for (`port 6379`, `outside range 10.0.0.0/8`), with `sources`. `assumed` is the address that
     the answer depends on although it is only a stand-in. `path` is every rule visited, those that matched marked by True.
     """
 
@@ -158,9 +166,10 @@ class Course(NamedTuple):
 
     @property
     def gist(self) -> object:
-        """What makes two courses the same to a reader."""
+        """What makes two courses the same to a reader, though a rule may be spelled otherwise (`--dports 80,81`)."""
         return [
-            (way.share, way.endpoints, [step.gist for step in way.steps], way.result, way.text) for way in self.ways
+            (way.share, way.endpoints, [step._replace(rule="").gist for step in way.steps], way.result, way.text)
+            for way in self.ways
         ]
 
     @property
@@ -173,7 +182,10 @@ def follow(
     call: Call, client: Side, dials: Sequence[Dial], servers: Mapping[str, Side], routing: Routing | None
 ) -> Course:
     """Every way that a connection can take. `servers` are the pods by address, `routing` the Service's, if it is one's."""
-    found = [_found(call, client, dial, endpoint, servers, routing) for dial, endpoint in _pairs(call, client, dials)]
+    found = [
+        _found(call, client, dial, first, endpoint, servers, routing)
+        for dial, first, endpoint in _starts(call, client, dials)
+    ]
     merged: dict[object, Way] = {}
     for way in found:
         key = (
@@ -281,12 +293,15 @@ def _decided(side: Side, packet: Packet, verdict: Verdict, step: Step) -> Step:
     if deciding:
         (found,) = deciding
         entries = [one for one in found.entries if _is_about(one.list, one.value, packet)]
-        shown = [f"{_NOUNS[one.list.item]} {one.value}" for one in entries]
+        outside = "outside " if decision is Decision.DIRECT else ""
+        shown = [
+            f"{outside if one.list is INCLUDED_RANGES else ''}{_NOUNS[one.list.item]} {one.value}" for one in entries
+        ]
         sources = tuple(dict.fromkeys(chain.from_iterable(one.sources for one in entries)))
         rule = f"-A {found.chain} {write(found.rule)}"
         return step._replace(rule=rule, why=found.why, entry=", ".join(shown), sources=sources)
     if verdict.rule is not None:
-        visit = next(visit for visit in reversed(matched) if visit.rule is verdict.rule)
+        visit = next(visit for visit in matched if visit.rule is verdict.rule)
         return step._replace(rule=f"-A {visit.chain} {write(visit.rule)}", why="not a rule that the mesh writes")
     return step._replace(why=side.reason or "no rule takes it")
 
@@ -296,42 +311,43 @@ _NOUNS = {Item.PORT: "port", Item.RANGE: "range", Item.INTERFACE: "interface"}
 
 def _is_about(exclusion_list: ExclusionList, value: str, packet: Packet) -> bool:
     """Whether an entry of a rule that matched is what matched: ports share one rule, the others have one each."""
-    return exclusion_list.item is not Item.PORT or value.lstrip("+0") == str(packet.destination_port)
+    return exclusion_list.item is not Item.PORT or value == str(packet.destination_port)
 
 
 # Ways
 
 
-def _pairs(call: Call, client: Side, dials: Sequence[Dial]) -> Iterator[tuple[Dial, Endpoint | None]]:
-    """Each dial with each endpoint it can reach, once with None where it reaches none."""
+def _starts(call: Call, client: Side, dials: Sequence[Dial]) -> Iterator[tuple[Dial, Step, Endpoint | None]]:
+    """Each dial, its first step, and each endpoint it can reach, once with None where it reaches none."""
     for dial in dials:
-        taken = outbound(call, client, dial).decision is Decision.SIDECAR
-        inside = is_inside(client, dial.address)
-        endpoints = dial.sidecar_endpoints if taken and not inside else dial.endpoints
-        yield from ((dial, endpoint) for endpoint in endpoints or (None,))
+        first = outbound(call, client, dial)
+        endpoints = dial.sidecar_endpoints if first.decision is Decision.SIDECAR else dial.endpoints
+        yield from ((dial, first, endpoint) for endpoint in endpoints or (None,))
 
 
 def _found(  # noqa: PLR0917 - everybody who has a part in it
     call: Call,
     client: Side,
     dial: Dial,
+    first: Step,
     endpoint: Endpoint | None,
     servers: Mapping[str, Side],
     routing: Routing | None,
 ) -> Way:
-    first = outbound(call, client, dial)
     share = dial.share
     if endpoint is not None:
         share = None if share is None or endpoint.share is None else share * endpoint.share
     way = Way(share, (endpoint,) if endpoint else (), first, None, None, None, Result.UNKNOWN, "")
     if dial.address and first.decision not in (Decision.DIRECT, Decision.SIDECAR):
         return _ended(way, first, "the client's")
-    stays = first.decision is Decision.DIRECT and is_inside(client, dial.address)
-    if stays or (first.decision is Decision.SIDECAR and first.port == INBOUND_LISTENER):
-        return _inside(way, first)
+    taken = first.decision is Decision.SIDECAR
+    if taken and first.port == INBOUND_LISTENER:
+        return _judged(way, *_to_sidecar(client))
+    if is_inside(client, dial.address) and not taken:
+        return _judged(way, Result.BYPASSED, "stays in the pod: straight to the application")
     if endpoint is None:
         return _without_endpoint(way, client, routing)
-    if first.decision is Decision.SIDECAR:
+    if taken:
         return _by_sidecar(way._replace(onward=onward(call, client, endpoint, servers)), client, servers, endpoint)
     return _reached(way, client, servers.get(endpoint.address), endpoint)
 
@@ -346,7 +362,7 @@ def _by_sidecar(way: Way, client: Side, servers: Mapping[str, Side], endpoint: E
     if step.decision is Decision.SIDECAR:
         return _arrived(way._replace(inbound=step), client, client, endpoint)
     if is_inside(client, endpoint.address):
-        return _judged(way, Result.SIDECAR_TO_PLAIN, "the sidecar takes it and hands it to its own application")
+        return _judged(way, *_from_sidecar(client, client))
     return _reached(way, client, servers.get(endpoint.address), endpoint)
 
 
@@ -355,12 +371,6 @@ def _reached(way: Way, client: Side, server: Side | None, endpoint: Endpoint) ->
     if server is None:
         return _to_no_pod(way, client, endpoint)
     return _arrived(way._replace(inbound=inbound(server, endpoint)), client, server, endpoint)
-
-
-def _inside(way: Way, first: Step) -> Way:
-    if first.decision is Decision.SIDECAR:
-        return _judged(way, Result.INTERCEPTED, "the sidecar's inbound listener takes it, within the pod")
-    return _judged(way, Result.BYPASSED, "stays in the pod: straight to the application")
 
 
 def _ended(way: Way, step: Step, whose: str) -> Way:
@@ -381,7 +391,10 @@ def _without_endpoint(way: Way, client: Side, routing: Routing | None) -> Way:
         if taken:
             return _judged(way, Result.LEAVES, "the client's sidecar takes it; it goes on if egress is allowed")
         return _judged(way, Result.BYPASSED, f"{_past(client)} to the outside")
-    if taken and routing.kind in (Kind.REJECTED, Kind.DROPPED):
+    if taken and routing.kind in (Kind.BALANCED, Kind.DROPPED, Kind.HEADLESS):
+        text = "the client's sidecar takes it and does not know the Service; it goes on if egress is allowed"
+        return _judged(way, Result.LEAVES, text)
+    if taken and routing.kind is Kind.REJECTED:
         return _judged(way, Result.REFUSED, "fails: the client's sidecar takes it and has no endpoint to send it to")
     ends = {
         Kind.HEADLESS: (Result.REFUSED, "fails: DNS has no address for it"),
@@ -410,6 +423,8 @@ def _arrived(way: Way, client: Side, server: Side, endpoint: Endpoint) -> Way:
         way = way._replace(last=end)
         if end.decision is Decision.SIDECAR:
             return _judged(way, Result.LOOPS, "loops: the server's sidecar gets its own connection to the application")
+        if end.decision is not Decision.DIRECT and end.address != POD_IP:
+            return _ended(way, end, "the server's")
         return _judged(way, *(_both(client, server) if taken else _to_sidecar(server)))
     if taken:
         return _judged(way, *_from_sidecar(client, server))
