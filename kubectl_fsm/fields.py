@@ -127,6 +127,8 @@ def _wrong(obj: Object, path: Sequence[Step], wanted: str, found: object) -> Inv
 
 
 def _kind(value: object) -> str:
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return "a boolean"
     if isinstance(value, int | float):

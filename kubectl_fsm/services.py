@@ -164,7 +164,7 @@ def ports(service: Object) -> Iterator[ServicePort]:
     """Every port of a Service, at its ClusterIP."""
     for index in range(len(fields.items(service, "spec", "ports"))):
         at: tuple[Step, ...] = ("spec", "ports", index)
-        number = _port_number(service, *at, "port")
+        number = port_number(service, *at, "port")
         if number is None:
             raise InvalidObject(f"{fields.title(service)}: {fields.dotted(*at)} has no port")
         name, protocol = fields.text(service, *at, "name"), fields.text(service, *at, "protocol")
@@ -452,7 +452,7 @@ def _target_ports(endpoint_slice: Object, port: ServicePort) -> Iterator[int]:
     for index, one in enumerate(fields.items(endpoint_slice, "ports")):
         protocol = fields.text(endpoint_slice, "ports", index, "protocol") or TCP
         if (fields.text(endpoint_slice, "ports", index, "name"), protocol) == (port.name, port.protocol):
-            number = _port_number(endpoint_slice, "ports", index, "port") if one.get("port") != 0 else None
+            number = port_number(endpoint_slice, "ports", index, "port") if one.get("port") != 0 else None
             if number is not None:
                 yield number
 
@@ -499,7 +499,8 @@ def _endpoint(endpoint_slice: Object, index: int, number: int) -> Endpoint:
 # Values
 
 
-def _port_number(obj: Object, *path: Step) -> int | None:
+def port_number(obj: Object, *path: Step) -> int | None:
+    """The port number at `path`; None where it is missing or null. Raises `InvalidObject` for anything else."""
     number = fields.number(obj, *path)
     if number is not None and not 1 <= number <= MAX_PORT:
         raise InvalidObject(

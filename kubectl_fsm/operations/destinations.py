@@ -17,7 +17,8 @@ from kubectl_fsm.services import Endpoint, Kind, Routing, ServicePort
 from kubectl_fsm.tracing import Dial
 
 _SERVICE = re.compile(r"(?:svc|services?)/([a-z0-9-]+)(?:\.([a-z0-9-]+)(?:\.svc(?:\.[a-z0-9.-]+)?)?)?")
-_PORT = re.compile(r"[0-9]{1,5}|[a-z0-9-]{1,15}")
+_PORT = re.compile(r"[0-9]{1,5}|(?=.*[a-z])[a-z0-9-]{1,15}")
+_IPV6 = re.compile(r"\[.*|[0-9a-fA-F.]*:[0-9a-fA-F.]*:.*")
 _HINT = "write svc/NAME[.NAMESPACE]:PORT, IP:PORT, POD:PORT or KIND/NAME:PORT"
 _MAX_PORT = 65535
 _NOBODYS = ("0.0.0.0", "255.255.255.255")  # noqa: S104 - they are refused
@@ -41,11 +42,10 @@ class Destination(NamedTuple):
 
 def parse(text: str) -> Destination:
     """What a person means. Raises `UsageError`."""
-    if text.startswith("[") or text.count(":") > 1:
+    if _IPV6.fullmatch(text):
         raise UsageError(f"{text!r}: IPv6 is not intercepted at all, and not followed", _HINT)
     head, colon, port = text.partition(":")
-    number = int(port) if port.isascii() and port.isdigit() else 1
-    if colon and (not _PORT.fullmatch(port) or not 1 <= number <= _MAX_PORT):
+    if colon and not (_PORT.fullmatch(port) and (not port.isdigit() or 1 <= int(port) <= _MAX_PORT)):
         raise UsageError(f"{text!r}: {port!r} is no port", _HINT)
     if found := _SERVICE.fullmatch(head):
         return Destination(text, port, found[1], found[2] or "")
@@ -121,7 +121,7 @@ class Finder:
 
     def _to_service(self, service: Object, port: ServicePort) -> Route:
         backends = instances.behind(self._cluster, self._owners, service, self._stand_ins)
-        assumed = not port.address and not self._cluster.remote and _lacks_address(service)
+        assumed = not self._cluster.remote and _lacks_address(service)
         if assumed:
             service = fields.merged(service, {"spec": {"clusterIP": self._stand_ins.service}})
             port = port._replace(address=self._stand_ins.service)
@@ -130,7 +130,8 @@ class Finder:
             dials = [_alone(one, backends) for one in routing.endpoints] or [Dial("", port.number)]
         else:
             own = [one for one in backends.slices if services.belongs(one, service)]
-            everywhere = services.usable(services.endpoints(port, own))
+            routed = routing.kind in (Kind.BALANCED, Kind.DROPPED)
+            everywhere = services.usable(services.endpoints(port, own)) if routed else ()
             dials = [Dial(port.address, port.number, routing.endpoints, everywhere, assumed=assumed)]
         return Route(dials, backends.instances, service, backends.slices, routing, _imagined(service, backends))
 
@@ -160,11 +161,11 @@ def _pod_port(instance: Instance, wanted: Destination) -> int:
     if wanted.port.isdigit():
         return int(wanted.port)
     if wanted.port:
-        number = instances.container_port(instance.spec, wanted.port)
+        number = instances.container_port(instance.object, wanted.port)
         if number is None:
             raise UsageError(f"{instance.title} in {instance.namespace} has no container port called {wanted.port}")
         return number
-    numbers = instances.container_ports(instance.spec)
+    numbers = instances.container_ports(instance.object)
     if len(numbers) != 1:
         has = f"its containers have {', '.join(map(str, numbers))}" if numbers else "its containers name none"
         raise UsageError(f"{wanted.text!r} needs a port", has)

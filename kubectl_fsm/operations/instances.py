@@ -1,12 +1,13 @@
 """Pods as ends of a connection: those that run, and where none does the ones that a workload would make."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from kubectl_fsm import fields, services, workloads
 from kubectl_fsm.cluster.interface import ENDPOINT_SLICES, PODS, Cluster
 from kubectl_fsm.errors import Forbidden, NotFound
-from kubectl_fsm.fields import Object
+from kubectl_fsm.fields import Object, Step
+from kubectl_fsm.meshes import MESHES
 from kubectl_fsm.operations import survey
 from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.survey import Subject
@@ -14,9 +15,8 @@ from kubectl_fsm.services import Client
 
 _MOST_REPLICAS = 250
 """How many pods a workload in files is taken to have, at most: more would say nothing new."""
-
 _SOME_NODE = "a node"
-"""The name, which none has, of the node that a pod to come will run on."""
+"""The name, which none has, of the node that a pod to come will run on, where only those on the client's node count."""
 
 
 class Instance(NamedTuple):
@@ -36,14 +36,18 @@ class Instance(NamedTuple):
         return self.subject.workload.namespace
 
     @property
-    def spec(self) -> Object:
-        """The pod's spec, or that of the pod to come."""
-        return fields.mapping(self.subject.template if self.pod is None else self.pod, "spec")
+    def object(self) -> Object:
+        """The pod; the pod to come goes by the name of its workload."""
+        if self.pod is not None:
+            return self.pod
+        top = self.subject.workload.top
+        title = {"kind": f"pod template of {top.resource.kind}", "metadata": top.object.get("metadata")}
+        return {**title, "spec": self.subject.template.get("spec")}
 
     @property
     def client(self) -> Client:
         """What `services.route` asks about who dials."""
-        return Client("" if self.assumed else self.address, fields.text(self.spec, "nodeName"))
+        return Client("" if self.assumed else self.address, fields.text(self.object, "spec", "nodeName"))
 
 
 class StandIns:
@@ -56,7 +60,7 @@ class StandIns:
         self._given: dict[tuple[str, int], str] = {}
 
     def of(self, subject: Subject, number: int) -> str:
-        """The address of a workload's pod number so and so."""
+        """The address of a workload's pod number so and so: the same one each time."""
         place = len(self._given) + 1
         return self._given.setdefault((subject.workload.uid, number), f"10.244.{255 - place // 250}.{place % 250 + 1}")
 
@@ -71,8 +75,7 @@ def of_subject(subject: Subject, stand_ins: StandIns) -> Sequence[Instance]:
     alive = [pod for pod in subject.pods if workloads.lives(pod)]
     if alive:
         return [_instance(subject, pod, number, stand_ins) for number, pod in enumerate(alive)]
-    wanted = workloads.replicas(subject.workload.top.object)
-    count = max(1, min(1 if wanted is None else wanted, _MOST_REPLICAS))
+    count = max(1, min(workloads.replicas(subject.workload.top.object) or 1, _MOST_REPLICAS))
     return [Instance(subject, None, stand_ins.of(subject, number), assumed=True) for number in range(count)]
 
 
@@ -104,14 +107,14 @@ def behind(cluster: Cluster, owners: Owners, service: Object, stand_ins: StandIn
     )
     if not slices and not cluster.remote:
         return _imagined(cluster, owners, service, stand_ins)
-    found = {fields.name(pod): pod for pod in chosen}
+    found = {(fields.namespace(pod), fields.name(pod)): pod for pod in chosen}
     instances: dict[str, Instance] = {}
-    for endpoint in (endpoint for one in slices for endpoint in fields.items(one, "endpoints")):
-        pod = _target(cluster, namespace, endpoint, found)
-        if pod is not None:
-            instance = of_pod(owners, pod, stand_ins)
-            for address in fields.sequence(endpoint, "addresses")[:1]:
-                instances[str(address)] = instance._replace(address=str(address), assumed=False)
+    for one in (one for one in slices if services.belongs(one, service)):
+        for index in range(len(fields.items(one, "endpoints"))):
+            pod = _target(cluster, one, index, found)
+            if pod is not None and fields.sequence(one, "endpoints", index, "addresses"):
+                address = fields.text(one, "endpoints", index, "addresses", 0)
+                instances[address] = of_pod(owners, pod, stand_ins)._replace(address=address, assumed=False)
     return Backends(slices, instances)
 
 
@@ -123,17 +126,22 @@ def _selected(cluster: Cluster, service: Object) -> Iterator[Object]:
         yield from cluster.list(PODS, fields.namespace(service), labels)
 
 
-def _target(cluster: Cluster, namespace: str, endpoint: Object, known: dict[str, Object]) -> Object | None:
+def _target(
+    cluster: Cluster, endpoint_slice: Object, index: int, known: dict[tuple[str, str], Object]
+) -> Object | None:
     """The pod that an endpoint is for; None where it is no pod, or one that is gone or cannot be read."""
-    if fields.text(endpoint, "targetRef", "kind") != PODS.kind:
+    kind, namespace, name = (
+        fields.text(endpoint_slice, "endpoints", index, "targetRef", key) for key in ("kind", "namespace", "name")
+    )
+    if kind != PODS.kind:
         return None
-    name = fields.text(endpoint, "targetRef", "name")
-    if name not in known:
+    place = namespace or fields.namespace(endpoint_slice), name
+    if place not in known:
         try:
-            known[name] = cluster.get(PODS, name, fields.text(endpoint, "targetRef", "namespace") or namespace)
+            known[place] = cluster.get(PODS, name, place[0])
         except (NotFound, Forbidden):
             return None
-    return known[name]
+    return known[place]
 
 
 def _imagined(cluster: Cluster, owners: Owners, service: Object, stand_ins: StandIns) -> Backends:
@@ -159,7 +167,11 @@ def _runs(subject: Subject) -> bool:
 def _slice(service: Object, instance: Instance, number: int) -> Object:
     """An EndpointSlice as the controller writes it, of one pod that is ready."""
     name = fields.name(service)
-    ports = [_slice_port(port, instance.spec) for port in fields.items(service, "spec", "ports")]
+    ports = [
+        _slice_port(service, index, instance.object) for index in range(len(fields.items(service, "spec", "ports")))
+    ]
+    local = services.internal_policy_local(service)
+    endpoint = {"addresses": [instance.address], "conditions": {"ready": True}}
     return {
         "apiVersion": ENDPOINT_SLICES.api_version,
         "kind": ENDPOINT_SLICES.kind,
@@ -170,38 +182,45 @@ def _slice(service: Object, instance: Instance, number: int) -> Object:
         },
         "addressType": "IPv4",
         "ports": [port for port in ports if port],
-        "endpoints": [
-            {
-                "addresses": [instance.address],
-                "conditions": {"ready": True},
-                "nodeName": instance.client.node or _SOME_NODE,
-            }
-        ],
+        "endpoints": [{**endpoint, "nodeName": instance.client.node or (_SOME_NODE if local else "")}],
     }
 
 
-def _slice_port(port: Object, spec: Object) -> Object | None:
-    """A Service's port as a slice has it; None where no container has a port of the name that it is to lead to."""
-    target, protocol = port.get("targetPort"), port.get("protocol") or services.TCP
-    number = port.get("port") if target is None else target
+def _slice_port(service: Object, index: int, pod: Object) -> Object | None:
+    """A Service's TCP port as a slice has it; None where no container has a port of the name that it is to lead to."""
+    at: tuple[Step, ...] = ("spec", "ports", index)
+    if fields.text(service, *at, "protocol") not in ("", services.TCP):
+        return None
+    target = fields.mapping(service, *at).get("targetPort") or None
     if isinstance(target, str):
-        number = container_port(spec, target, protocol)
-    return None if number is None else {"name": port.get("name") or "", "port": number, "protocol": protocol}
+        number = container_port(pod, target)
+    else:
+        number = services.port_number(service, *at, "targetPort" if target else "port")
+    return None if number is None else {"name": fields.text(service, *at, "name"), "port": number}
 
 
-def container_port(spec: Object, name: str, protocol: str = services.TCP) -> int | None:
-    """The number of the container port of that name; None where no container has one."""
-    return next((number for known, number in _container_ports(spec, protocol) if known == name), None)
+def application(pod: Object) -> Iterator[int]:
+    """Where in a pod's list of containers the application's are: all but the sidecar."""
+    sidecars = {mesh.sidecar for mesh in MESHES}
+    containers = fields.items(pod, "spec", "containers")
+    return (index for index, one in enumerate(containers) if one.get("name") not in sidecars)
 
 
-def container_ports(spec: Object) -> Sequence[int]:
-    """The TCP ports that a pod's containers say they listen on."""
-    return sorted({number for _, number in _container_ports(spec, services.TCP)})
+def container_port(pod: Object, name: str) -> int | None:
+    """The number of the TCP container port of that name; None where no container has one."""
+    everywhere = range(len(fields.items(pod, "spec", "containers")))
+    return next((number for known, number in _container_ports(pod, everywhere) if known == name), None)
 
 
-def _container_ports(spec: Object, protocol: str) -> Iterator[tuple[str, int]]:
-    for container in fields.items(spec, "containers"):
-        for index, port in enumerate(fields.items(container, "ports")):
-            number = fields.number(container, "ports", index, "containerPort")
-            if number is not None and (port.get("protocol") or services.TCP) == protocol:
-                yield fields.text(container, "ports", index, "name"), number
+def container_ports(pod: Object) -> Sequence[int]:
+    """The TCP ports that the application's containers say they listen on."""
+    return sorted({number for _, number in _container_ports(pod, application(pod))})
+
+
+def _container_ports(pod: Object, containers: Iterable[int]) -> Iterator[tuple[str, int]]:
+    for container in containers:
+        at: tuple[Step, ...] = ("spec", "containers", container, "ports")
+        for index, port in enumerate(fields.items(pod, *at)):
+            number = services.port_number(pod, *at, index, "containerPort")
+            if number is not None and (port.get("protocol") or services.TCP) == services.TCP:
+                yield fields.text(pod, *at, index, "name"), number

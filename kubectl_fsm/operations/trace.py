@@ -10,7 +10,7 @@ from kubectl_fsm.errors import Forbidden, NotFound
 from kubectl_fsm.exclusions import Effective
 from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import Explained
-from kubectl_fsm.meshes import MESHES, SIDECAR_UID, Injector, Installation
+from kubectl_fsm.meshes import SIDECAR_UID, Injector, Installation
 from kubectl_fsm.netfilter.model import Rule, Ruleset
 from kubectl_fsm.netfilter.script import parse
 from kubectl_fsm.operations import configured, hints, instances, meshes, targets
@@ -198,10 +198,10 @@ def _end(clients: Sequence[Instance], request: Request) -> TraceEnd:
 
 def _uids(client: Instance) -> Sequence[int | None]:
     """The users that the pod's application containers run as, the first one's first; None where the image tells it."""
-    sidecars = {mesh.sidecar for mesh in MESHES}
-    pod = fields.number(client.spec, "securityContext", "runAsUser")
-    application = [one for one in fields.items(client.spec, "containers") if one.get("name") not in sidecars]
-    own = [fields.number(one, "securityContext", "runAsUser") for one in application]
+    at = ("securityContext", "runAsUser")
+    pod = fields.number(client.object, "spec", *at)
+    application = instances.application(client.object)
+    own = [fields.number(client.object, "spec", "containers", index, *at) for index in application]
     return list(dict.fromkeys(pod if uid is None else uid for uid in own)) or [pod]
 
 
