@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from kubectl_fsm import fields, generator, workloads
@@ -153,8 +154,9 @@ def running(pod: Object, mesh: Mesh) -> Running | None:
     return read_script(text)
 
 
+@lru_cache(maxsize=64)
 def read_script(text: str) -> Running:
-    """What a script programs. Raises `RulesSyntaxError`."""
+    """What a script programs; many pods have the same, which is read once. Raises `RulesSyntaxError`."""
     script = read(text)
     ruleset = apply(script.operations)
     entries, settings = _entries(ruleset)

@@ -16,7 +16,7 @@ from kubectl_fsm.services import Client
 _MOST_REPLICAS = 250
 """How many pods a workload in files is taken to have, at most: more would say nothing new."""
 _SOME_NODE = "a node"
-"""The name, which none has, of the node that a pod to come will run on, where only those on the client's node count."""
+"""The name, which none has, of the node of a pod to come, where only those on the client's node count."""
 
 
 class Instance(NamedTuple):

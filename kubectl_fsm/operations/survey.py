@@ -36,7 +36,8 @@ class Subject(NamedTuple):
         return fields.annotations(self.template)
 
     def __str__(self) -> str:
-        return f"{self.workload.label} in {self.workload.namespace}"
+        where = f" in {self.workload.namespace}" if self.workload.namespace else ""
+        return f"{self.workload.label}{where}"
 
 
 class Survey(NamedTuple):

@@ -10,7 +10,7 @@ from kubectl_fsm.errors import Forbidden, NotFound
 from kubectl_fsm.exclusions import Effective
 from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import Explained
-from kubectl_fsm.meshes import SIDECAR_UID, Injector, Installation
+from kubectl_fsm.meshes import FSM, SIDECAR_UID, Injector, Installation
 from kubectl_fsm.netfilter.model import Rule, Ruleset
 from kubectl_fsm.netfilter.script import parse
 from kubectl_fsm.operations import configured, hints, instances, meshes, targets
@@ -70,7 +70,10 @@ def trace(cluster: Cluster, request: Request) -> Traced:
     route = finder.find(request.target)
     source = _end(clients, request)
     call = Call(source.uid, source.interface)
-    scenery = _Scenery(cluster, installations, {client.namespace, *(one.namespace for one in route.instances.values())})
+    scenery = _Scenery(cluster, installations, _namespaces(client, route))
+    left_out = scenery.left_out(client, route)
+    if left_out:
+        route = route._replace(dials=[dial._replace(sidecar_endpoints=()) for dial in route.dials])
     moments, sides = _moments(scenery, call, client, route)
     report = TraceReport(
         source=source,
@@ -79,8 +82,8 @@ def trace(cluster: Cluster, request: Request) -> Traced:
         service=route.routing,
         moments=moments,
         assumptions=list(_assumptions(route, moments, cilium)),
-        notes=[*_notes(scenery, clients, route, moments), *scenery.notes],
-        apply=_apply(scenery, [client, *route.instances.values()], moments, cluster.words),
+        notes=[*_notes(scenery, clients, route, moments, left_out), *scenery.notes],
+        apply=_apply(scenery, client, route, sides, cluster.words),
     )
     return Traced(report, call, route, client, sides)
 
@@ -96,7 +99,7 @@ class _Scenery:
             self.namespaces |= known
         self.notes = list(dict.fromkeys(found.note for found in installations if found.note))
         self._situations: dict[str, Situation] = {}
-        self._whys: dict[int, Mapping[tuple[str, str, Rule], Explained]] = {}
+        self._whys: dict[tuple[str, Injector, Effective], Mapping[tuple[str, str, Rule], Explained]] = {}
         self._rulesets: dict[str, Ruleset] = {}
 
     def installation(self, instance: Instance) -> Installation:
@@ -110,23 +113,23 @@ class _Scenery:
             self._situations[instance.address] = situation(instance.subject, instance.pod, namespace, installation)
         return self._situations[instance.address]
 
+    def left_out(self, client: Instance, route: Route) -> str:
+        """Why the client's sidecar does not know the Service; empty where it does. Only FSM leaves Services out."""
+        if route.service is None or self.installation(client).mesh is not FSM:
+            return ""
+        return configured.left_out(route.service, self.namespaces.get(fields.namespace(route.service)))
+
     def now(self, instance: Instance) -> Side | None:
         """The pod as it runs; None where there is none yet."""
-        found = self.situation(instance)
-        if found.state in ("template", "refused") or instance.pod is None:
+        if instance.pod is None or not fields.mapping(instance.pod, "status"):
             return None
+        found = self.situation(instance)
         side = self._side(instance, found.reason)
         if found.now:
-            return side._replace(
-                ruleset=found.now.ruleset,
-                whys=self._explained(found.now.ruleset, found.injector, found.known),
-                mesh=str(found.installation),
-            )
-        if found.state == "not-injected":
-            return side._replace(ruleset=NO_RULES)
-        if found.state == "no-interception" and found.installation.mode in ("", "none"):
-            return side._replace(ruleset=NO_RULES)
-        return side._replace(reason=f"{instance.title} is {found.state}: {found.reason}")
+            whys = self._explained(found.script, found.now.ruleset, found.injector, found.known)
+            return side._replace(ruleset=found.now.ruleset, whys=whys, mesh=str(found.installation))
+        reason = f"{instance.title} is {found.state}: {found.reason}"
+        return _without_rules(side, found.state, found.installation) or side._replace(reason=reason)
 
     def after(self, instance: Instance) -> Side:
         """The pod that the next restart brings, at the same address."""
@@ -135,13 +138,13 @@ class _Scenery:
         if found.coming.wanted is not None:
             if found.refused:
                 return side._replace(reason="; ".join(found.refused))
-            ruleset = self._rulesets.setdefault(found.next_script, parse(found.next_script))
-            injector = found.installation.injector
-            whys = self._explained(ruleset, injector, found.coming.wanted)
+            if found.next_script not in self._rulesets:
+                self._rulesets[found.next_script] = parse(found.next_script)
+            ruleset = self._rulesets[found.next_script]
+            whys = self._explained(found.next_script, ruleset, found.installation.injector, found.coming.wanted)
             return side._replace(ruleset=ruleset, whys=whys, mesh=str(found.installation))
-        if found.coming.state == "not-injected" or found.installation.mode in ("", "none"):
-            return side._replace(ruleset=NO_RULES)
-        return side._replace(reason=f"the next pod of {instance.title} is {found.coming.state}: {found.coming.reason}")
+        reason = f"the next pod of {instance.title} is {found.coming.state}: {found.coming.reason}"
+        return _without_rules(side, found.coming.state, found.installation) or side._replace(reason=reason)
 
     def _side(self, instance: Instance, reason: str) -> Side:
         tls = not self._without_tls(self.installation(instance))
@@ -151,12 +154,29 @@ class _Scenery:
         return fields.boolean(installation.config, "spec", "sidecar", "sidecarDisabledMTLS") is True
 
     def _explained(
-        self, ruleset: Ruleset, injector: Injector, known: Effective
+        self, script: str, ruleset: Ruleset, injector: Injector, known: Effective
     ) -> Mapping[tuple[str, str, Rule], Explained]:
-        found: dict[tuple[str, str, Rule], Explained] = {}
-        for one in interception.explain(ruleset, injector, known):
-            found.setdefault((one.hook, one.chain, one.rule), one)
-        return found
+        key = script, injector, known
+        if key not in self._whys:
+            found: dict[tuple[str, str, Rule], Explained] = {}
+            for one in interception.explain(ruleset, injector, known):
+                found.setdefault((one.hook, one.chain, one.rule), one)
+            self._whys[key] = found
+        return self._whys[key]
+
+
+def _without_rules(side: Side, state: str, installation: Installation) -> Side | None:
+    """The pod in a state in which nothing is taken: without a sidecar, or with one that nothing leads to."""
+    if state == "not-injected":
+        return side._replace(ruleset=NO_RULES)
+    if state == "no-interception" and installation.mode in ("", "none"):
+        return side._replace(ruleset=NO_RULES, mesh=str(installation))
+    return None
+
+
+def _namespaces(client: Instance, route: Route) -> set[str]:
+    concerned = {client.namespace, *(one.namespace for one in route.instances.values())}
+    return concerned if route.service is None else {*concerned, fields.namespace(route.service)}
 
 
 def _moments(
@@ -227,18 +247,22 @@ def _assumptions(route: Route, moments: Sequence[Moment], cilium: str) -> Iterat
     yield "mesh policy (egress, access control, traffic splits) is not evaluated"
     steps = [step for moment in moments for step in moment.course.assumed]
     for pod in dict.fromkeys(step.pod for step in steps):
-        addresses = " and ".join(dict.fromkeys(step.assumed for step in steps if step.pod == pod))
-        yield f"the files do not tell an address that the rules of {pod} ask for: {addresses} stands in for it"
+        addresses = list(dict.fromkeys(step.assumed for step in steps if step.pod == pod))
+        if len(addresses) == 1:
+            yield f"the rules of {pod} ask for an address that is not known: {addresses[0]} stands in for it"
+        else:
+            shown = " and ".join(addresses)
+            yield f"the rules of {pod} ask for addresses that are not known: {shown} stand in for them"
     yield from route.assumptions
 
 
-def _notes(scenery: _Scenery, clients: Sequence[Instance], route: Route, moments: Sequence[Moment]) -> Iterator[str]:
+def _notes(
+    scenery: _Scenery, clients: Sequence[Instance], route: Route, moments: Sequence[Moment], left_out: str
+) -> Iterator[str]:
     if route.routing:
         yield from route.routing.notes
-    if route.service is not None:
-        left_out = configured.left_out(route.service, scenery.namespaces.get(fields.namespace(route.service)))
-        if left_out:
-            yield f"{left_out}: the client's sidecar does not route it"
+    if left_out:
+        yield f"{left_out}: the client's sidecar does not route it"
     scripts = {scenery.situation(one).script for one in clients if one.pod is not None}
     if len(scripts) > 1:
         yield f"the {len(clients)} pods of {clients[0].subject.workload.label} run {len(scripts)} different rules; this is {clients[0].title}"
@@ -259,12 +283,17 @@ def _egress(scenery: _Scenery, client: Instance) -> str:
 
 
 def _apply(
-    scenery: _Scenery, concerned: Sequence[Instance], moments: Sequence[Moment], words: Sequence[str]
+    scenery: _Scenery, client: Instance, route: Route, sides: Mapping[str, Sides], words: Sequence[str]
 ) -> Sequence[str]:
-    """What brings the second of two moments about."""
-    if len(moments) == 1:
+    """What brings the second of two moments about: every pod made anew that will have other rules, if one can start."""
+    if len(sides) == 1:
         return ()
+    now, later = sides.values()
+    pairs = [(client, now.client, later.client)]
+    pairs += [(one, now.servers[address], later.servers[address]) for address, one in route.instances.items()]
     outdated = {
-        one.subject.workload.uid: one.subject for one in concerned if scenery.situation(one).state == "outdated"
+        one.subject.workload.uid: one.subject
+        for one, before, after in pairs
+        if after.ruleset not in (None, before.ruleset) and scenery.situation(one).state != "current"
     }
     return hints.apply_all(list(outdated.values()), words)

@@ -19,7 +19,7 @@ def as_course(report: TraceReport, style: Style) -> str:
     courses = [moment.course for moment in report.moments]
     rows = [[f"{visible(client)} OUT", *(_cell(course, _outbound) for course in courses)]]
     if report.service:
-        rows.append([f"{visible(target)} svc", *(picks(course, report.service) for course in courses)])
+        rows.append([f"{visible(target)} svc", *(picks(course, report.service) or "-" for course in courses)])
     if any(way.inbound for course in courses for way in course.ways):
         rows.append([f"{visible(target)} IN", *(_cell(course, _inbound) for course in courses)])
     rows.append(["VERDICT", *(_cell(course, lambda way: way.text) for course in courses)])
@@ -73,17 +73,26 @@ def decided(step: Step) -> str:
 
 
 def picks(course: Course, routing: Routing) -> str:
-    """Who picks an endpoint, and out of how many."""
-    ways = course.ways
-    count = sum(len(way.endpoints) for way in ways)
-    if any(way.onward for way in ways):
-        return f"sidecar picks 1 of {count}"
+    """Who picks an endpoint, and out of how many. Empty where nobody gets to.
+
+    Where the rules see an endpoint, it was picked before they were asked.
+    """
+    if routing.kind is Kind.HEADLESS:
+        return f"DNS, {len(routing.endpoints)} pods"
+    seen = [way.outbound for way in course.ways]
+    picker = "kube-proxy"
+    if all(step.destination != f"{routing.port.address}:{routing.port.number}" for step in seen):
+        picker = "Cilium"
+    elif any(way.onward for way in course.ways):
+        return f"sidecar picks 1 of {sum(len(way.endpoints) for way in course.ways)}"
     if routing.kind is not Kind.BALANCED:
-        return f"DNS, {count} pods" if routing.kind is Kind.HEADLESS else str(routing.kind.value)
+        return str(routing.kind.value)
+    if picker == "kube-proxy" and all(step.decision is not Decision.DIRECT for step in seen):
+        return ""
     shares = {one.share for one in routing.endpoints}
     if len(shares) == 1 and (share := shares.pop()) is not None:
-        return f"kube-proxy, {len(routing.endpoints)} × {share * 100:.0f} %"
-    return f"kube-proxy, {len(routing.endpoints)} endpoints"
+        return f"{picker}, {len(routing.endpoints)} × {share * 100:.0f} %"
+    return f"{picker}, {len(routing.endpoints)} endpoints"
 
 
 def _hops(moment: Moment) -> str:

@@ -153,8 +153,8 @@ def _stops(report: TraceReport, course: Course, way: Way) -> Iterator[_Stop]:
     client = way.outbound.pod
     yield _Stop((f"application of {client}", f"calls {report.target}"), rounded=True)
     yield _Stop((f"rules of {client}", decided(way.outbound)), _DECISIONS.get(way.outbound.decision, ""))
-    if report.service:
-        yield _Stop((picks(course, report.service),), "sidecar" if way.onward else "")
+    if report.service and (picked := picks(course, report.service)):
+        yield _Stop((picked,), "sidecar" if way.onward else "")
     elif way.onward:
         yield _Stop((f"sidecar of {client}",), "sidecar")
     if way.onward and way.onward.decision is not Decision.DIRECT:

@@ -139,11 +139,11 @@ def _course(course: Course) -> Mapping[str, Any]:
         }
         for way in course.ways
     ]
-    hops = [_hop(step) for way in course.ways for step in way.steps]
+    hops = dict.fromkeys(step for way in course.ways for step in way.steps)
     return {
         **{key: _agreed([way[key] for way in ways]) for key in ("outbound", "inbound", "verdict", "explanation")},
         "ways": ways,
-        "hops": [hop for index, hop in enumerate(hops) if hop not in hops[:index]],
+        "hops": [_hop(step) for step in hops],
     }
 
 

@@ -1,0 +1,800 @@
+"""The verb `trace`: what it says of manifests, of pods with their rules, and of clusters that do not show everything."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from kubectl_fsm import cli, interception, tracing
+from kubectl_fsm.errors import Forbidden, NotFound
+from kubectl_fsm.generator import render
+from kubectl_fsm.output import grid, structured, table
+from tests.unit.test_destinations import (
+    API,
+    PORT,
+    SLICE,
+    WEB,
+    Files,
+    at,
+    bent,
+    endpoint,
+    endpoint_slice,
+    service,
+    workload,
+)
+from tests.unit.test_guards_offline import NAMESPACE, deployment, meshconfig, pod, run  # noqa: F401 - a fixture
+from tests.unit.test_held_edits import OLD, Remote, carry_out, running
+
+SHOP = str(Path(__file__).parents[2] / "examples" / "shop")
+GOLDEN = Path(__file__).parent / "golden" / "trace"
+PLAIN = grid.Style()
+
+# Whole answers
+
+OF_SHOP = {
+    "excluded-port.txt": ["deploy/web", "svc/redis:6379", "-n", "shop"],
+    "excluded-port-wide.txt": ["deploy/web", "svc/redis:6379", "-n", "shop", "-o", "wide"],
+    "service-by-address.json": ["deploy/web", "10.96.12.7:6379", "-n", "shop", "-o", "json"],
+    "both-sidecars.txt": ["deploy/web", "svc/api:8080"],
+    "itself-through-a-service-wide.txt": ["deploy/web", "svc/web", "-o", "wide"],
+    "outside.txt": ["sts/redis", "192.0.2.1:443"],
+}
+
+
+@pytest.mark.parametrize("name", OF_SHOP)
+def test_the_shop(name, capsys):
+    assert cli.main(["trace", *OF_SHOP[name], "-f", SHOP]) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == ((GOLDEN / name).read_text(), "")
+
+
+def restarting():
+    """A client and two servers that run rules from before port 80 was excluded."""
+    both = endpoint_slice(endpoint("10.244.1.3", "api-1"), endpoint("10.244.1.4", "api-2"))
+    return [*cluster(outboundPortExclusionList=[80]), at("10.244.1.4", "api-2"), service(PORT), both]
+
+
+def cluster(*, web=WEB, api=API, **traffic):
+    return [meshconfig(**traffic), NAMESPACE, deployment(), workload(), web, api]
+
+
+@pytest.mark.parametrize("name", ["now-and-after-restart.txt", "now-and-after-restart.json"])
+def test_what_a_restart_changes(name, run):  # noqa: F811
+    words = ["-o", "json"] if name.endswith("json") else []
+    code, out, err = run(restarting(), "trace", "deploy/web", "svc/api:80", "-n", "shop", *words)
+    assert (code, out, err) == (0, (GOLDEN / name).read_text(), "")
+
+
+def test_every_golden_file_has_a_case():
+    cases = {*OF_SHOP, "now-and-after-restart.txt", "now-and-after-restart.json"}
+    assert {path.name for path in GOLDEN.iterdir()} == cases
+
+
+# Now, and after a restart
+
+
+@pytest.fixture
+def trace(run):  # noqa: F811
+    """The trace of these objects, as programs get it, of what is said to people."""
+
+    def trace(objects, *argv):
+        code, out, err = run(objects, "trace", *argv, "-n", "shop", "-o", "json")
+        assert (code, err) == (0, "")
+        return json.loads(out)
+
+    return trace
+
+
+@pytest.fixture
+def shown(run):  # noqa: F811
+    def shown(objects, *argv):
+        code, out, err = run(objects, "trace", *argv, "-n", "shop")
+        assert (code, err) == (0, "")
+        return out.splitlines()
+
+    return shown
+
+
+def applied(lines):
+    return [line.removeprefix("Apply: ") for line in lines if line.startswith("Apply: ")]
+
+
+BEHIND = [service(PORT), SLICE]
+TO_API = ["deploy/web", "svc/api:80"]
+CALL = "deploy/web", "api-1:8080"
+EXCLUDING_80 = render("fsm-1.5", {}, {"traffic": {"outboundPortExclusionList": [80]}})
+
+
+def scripted(made, script):
+    """The pod with another script in its init container."""
+    return bent(made, script, "spec", "initContainers", 0, "args", 1)
+
+
+def test_pods_that_are_up_to_date_have_one_moment(trace, shown):
+    found = trace([*cluster(), *BEHIND], *TO_API)
+    assert (found["when"], found["verdict"], found["afterRestart"]) == ("now", "intercepted", None)
+    assert found["from"] == {
+        "pod": "web-1",
+        "workload": "deploy/web",
+        "namespace": "shop",
+        "address": "10.244.1.2",
+        "uid": 0,
+        "interface": "eth0",
+    }
+    assert applied(shown([*cluster(), *BEHIND], *TO_API)) == []
+
+
+def test_what_a_restart_changes_elsewhere_is_no_second_moment(trace, shown):
+    objects = [*cluster(outboundPortExclusionList=[6379]), *BEHIND]
+    assert trace(objects, *TO_API)["afterRestart"] is None
+    assert applied(shown(objects, *TO_API)) == []
+    both = cluster(web=scripted(WEB, EXCLUDING_80), outboundPortExclusionList=[80, 443])
+    found = trace([*both, *BEHIND], *TO_API)
+    assert (found["verdict"], found["afterRestart"]) == ("plain-to-sidecar", None), "80 is excluded before and after"
+
+
+@pytest.mark.parametrize(
+    ("web", "api", "command"),
+    [
+        (WEB, API, "kubectl fsm restart deploy/web deploy/api -n shop"),
+        (scripted(WEB, EXCLUDING_80), API, None),
+        (WEB, scripted(API, EXCLUDING_80), "kubectl fsm restart deploy/web -n shop"),
+    ],
+    ids=["both", "the server", "the client"],
+)
+def test_what_to_type_for_all_that_is_outdated(shown, web, api, command):
+    """Where nothing changes for the connection, nothing is to be done for it."""
+    found = shown([*cluster(web=web, api=api, outboundPortExclusionList=[80]), *BEHIND], *TO_API)
+    assert applied(found) == ([command] if command else [])
+
+
+def unmeshed(made):
+    """A pod from before its namespace joined the mesh."""
+    made = copy.deepcopy(made)
+    del made["spec"]["initContainers"], made["metadata"]["labels"]["fsm-proxy-uuid"]
+    return made
+
+
+def labelled(made):
+    return bent(made, {"app": made["metadata"]["name"][:3], "fsm-proxy-uuid": "x"}, "metadata", "labels")
+
+
+def test_a_pod_that_the_next_injection_reaches_is_to_be_restarted(trace, shown):
+    objects = [*cluster(web=unmeshed(labelled(WEB)), api=labelled(API)), *BEHIND]
+    found = trace(objects, *TO_API)
+    assert (found["verdict"], found["afterRestart"]["verdict"]) == ("plain-to-sidecar", "intercepted")
+    assert found["outbound"]["why"] == "it was made before it could be injected; the next pod will be"
+    assert applied(shown(objects, *TO_API)) == ["kubectl fsm restart deploy/web -n shop"]
+
+
+BAD = {"flomesh.io/outbound-port-exclusion-list": "http"}
+TOO_LARGE = {"flomesh.io/outbound-port-exclusion-list": "70000"}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "said"),
+    [
+        (BAD, "not known: the next pod of pod/web-1 is refused: the injector refuses the next pod: Invalid port value 'http'"),
+        (TOO_LARGE, "not known: the next pod will not start: "),
+    ],
+)  # fmt: skip
+def test_nobody_is_told_to_restart_what_would_not_start_again(trace, shown, annotations, said):
+    objects = [meshconfig(), NAMESPACE, deployment(annotations=annotations), workload(), WEB, API, *BEHIND]
+    found = trace(objects, *TO_API)
+    assert found["verdict"] == "intercepted"
+    assert found["afterRestart"]["verdict"] == "unknown"
+    assert found["afterRestart"]["explanation"].startswith(said)
+    assert applied(shown(objects, *TO_API)) == []
+
+
+def test_a_pod_that_has_never_run_has_no_now(trace):
+    for made in (bent(WEB, None, "status"), bent(unmeshed(labelled(WEB)), None, "status")):
+        for namespace in (NAMESPACE, bent(NAMESPACE, {}, "metadata", "labels")):
+            found = trace([meshconfig(), namespace, deployment(), workload(), made, API, *BEHIND], *TO_API)
+            assert (found["when"], found["afterRestart"]) == ("next-pod", None)
+
+
+def test_a_server_to_come_is_as_its_template_makes_it_now_and_later(trace):
+    found = trace([*cluster()[:-1], service(PORT)], *TO_API)
+    assert (found["when"], found["verdict"], found["afterRestart"]) == ("now", "intercepted", None)
+
+
+def test_a_client_with_several_rules_is_one_of_them(trace):
+    other = scripted(at("10.244.1.9", "web-2", "web"), EXCLUDING_80)
+    found = trace([*cluster(), other, *BEHIND], *TO_API)
+    assert "the 2 pods of deploy/web run 2 different rules; this is pod/web-1" in found["notes"]
+    same = trace([*cluster(), at("10.244.1.9", "web-2", "web"), *BEHIND], *TO_API)
+    assert not [note for note in same["notes"] if "different rules" in note]
+
+
+def test_servers_with_different_rules_are_shown_apart(shown, trace):
+    other = scripted(
+        at("10.244.1.4", "api-2"), render("fsm-1.5", {}, {"traffic": {"inboundPortExclusionList": [8080]}})
+    )
+    both = endpoint_slice(endpoint("10.244.1.3", "api-1"), endpoint("10.244.1.4", "api-2"))
+    objects = [*cluster(), other, service(PORT), both]
+    rows = shown(objects, *TO_API)
+    assert [line.split("  ")[0] for line in rows[:9]] == [
+        *("", "web OUT", "api svc", "api IN", "", "VERDICT", "", "Follows pod/web-1 in shop, calling svc/api:80 as the image's user, taken for 0", "Assumes:")
+    ]  # fmt: skip
+    assert "1 of 2: intercepted, mTLS" in rows[5]
+    assert "1 of 2: expected to fail: the client's sidecar speaks TLS, the application gets it" in rows[6]
+    found = trace(objects, *TO_API)
+    assert [(way["share"], way["endpoints"], way["verdict"]) for way in found["ways"]] == [
+        (0.5, ["10.244.1.3:8080"], "intercepted"),
+        (0.5, ["10.244.1.4:8080"], "sidecar-to-plain"),
+    ]
+    assert (found["verdict"], found["explanation"], found["inbound"]) == (None, None, None)
+    assert found["outbound"]["decision"] == "sidecar"
+
+
+# Pods that have no rules, or rules that nobody can read
+
+
+def failed(made):
+    state = {"terminated": {"exitCode": 4, "message": "no such command"}}
+    return bent(made, state, "status", "initContainerStatuses", 0, "state")
+
+
+def external(made):
+    return scripted(made, "reboot")
+
+
+def uninjected(made):
+    return bent(unmeshed(labelled(made)), {"flomesh.io/sidecar-injection": "disabled"}, "metadata", "annotations")
+
+
+def without_init(made):
+    made = copy.deepcopy(made)
+    del made["spec"]["initContainers"]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (failed, "is failed: Error, exit code 4: no such command"),
+        (external, "is external: its init container ran something else than an injector writes: "),
+        (without_init, "is external: it is injected but has no init container: its rules come from elsewhere"),
+    ],
+)
+@pytest.mark.parametrize("side", ["web", "api"])
+def test_rules_that_cannot_be_read_are_not_guessed(trace, change, said, side):
+    changed = change(labelled({"web": WEB, "api": API}[side]))
+    found = trace([*cluster(**{side: changed}), *BEHIND], *TO_API)
+    assert found["verdict"] == "unknown"
+    assert found["explanation"].startswith(f"not known: pod/{side}-1 {said}")
+    assert found["afterRestart"]["verdict"] == "intercepted"
+
+
+@pytest.mark.parametrize(("side", "verdict"), [("web", "plain-to-sidecar"), ("api", "sidecar-to-plain")])
+def test_a_pod_without_a_sidecar(trace, side, verdict):
+    changed = uninjected({"web": WEB, "api": API}[side])
+    templates = {"web": deployment(), "api": workload()}
+    templates[side]["spec"]["template"]["metadata"]["annotations"] = {"flomesh.io/sidecar-injection": "disabled"}
+    pods = {"web": WEB, "api": API, side: changed}
+    found = trace([meshconfig(), NAMESPACE, *templates.values(), *pods.values(), *BEHIND], *TO_API)
+    assert (found["verdict"], found["afterRestart"]) == (verdict, None)
+    where = found["outbound" if side == "web" else "inbound"]
+    assert (where["decision"], where["rule"]) == ("direct", None)
+    assert where["why"] == "the pod is annotated flomesh.io/sidecar-injection: disabled"
+
+
+@pytest.mark.parametrize("mode", ["NodeLevel", "ebpf"])
+def test_a_mode_that_writes_no_rules_is_not_followed(trace, mode):
+    pods = {"web": without_init(labelled(WEB)), "api": without_init(labelled(API))}
+    found = trace([meshconfig(mode), *cluster(**pods)[1:], *BEHIND], *TO_API)
+    assert found["verdict"] == "unknown"
+    assert found["explanation"] == f"not known: pod/web-1 is no-interception: interceptionMode {mode}"
+    assert found["afterRestart"]["explanation"].endswith(f"is no-interception: interceptionMode {mode}")
+
+
+def test_a_mode_that_intercepts_nothing_leaves_the_sidecar_aside(trace):
+    pods = {"web": without_init(labelled(WEB)), "api": without_init(labelled(API))}
+    found = trace([meshconfig("none"), *cluster(**pods)[1:], *BEHIND], *TO_API)
+    assert (found["verdict"], found["explanation"]) == ("bypassed", "bypassed: straight to the application")
+    half = trace([meshconfig("none"), *cluster(api=pods["api"])[1:], *BEHIND], *TO_API)
+    assert half["explanation"] == "expected to fail: the client's sidecar speaks TLS, the application gets it"
+    assert half["afterRestart"]["verdict"] == "bypassed"
+
+
+def osm_meshconfig():
+    config = bent(meshconfig(), "config.openservicemesh.io/v1alpha2", "apiVersion")
+    del config["spec"]["traffic"]["interceptionMode"]
+    return bent(config, {"name": "osm-mesh-config", "namespace": "osm-system"}, "metadata")
+
+
+OSM_NAMESPACE = {
+    "apiVersion": "v1",
+    "kind": "Namespace",
+    "metadata": {"name": "shop", "labels": {"openservicemesh.io/monitored-by": "osm"}, "annotations": {"openservicemesh.io/sidecar-injection": "enabled"}},
+}  # fmt: skip
+
+
+def test_a_pod_that_osm_refuses_is_not_taken_for_one_without_a_sidecar(trace):
+    refused = deployment(annotations={"openservicemesh.io/outbound-port-exclusion-list": "http"})
+    found = trace([osm_meshconfig(), OSM_NAMESPACE, refused, workload(), service(PORT)], *TO_API)
+    assert (found["when"], found["verdict"]) == ("next-pod", "unknown")
+    assert "refused" in found["explanation"]
+
+
+def test_two_meshes_do_not_trust_each_other(trace):
+    elsewhere = {"namespace": "cart"}
+    osm = bent(OSM_NAMESPACE, "cart", "metadata", "name")
+    api = workload() | {"metadata": {"name": "api", **elsewhere}}
+    one = service(PORT) | {"metadata": {"name": "api", **elsewhere}}
+    objects = [meshconfig(), osm_meshconfig(), NAMESPACE, osm, deployment(), api, one]
+    found = trace(objects, "deploy/web", "svc/api.cart:80")
+    assert (found["verdict"], found["service"]["namespace"]) == ("between-meshes", "cart")
+
+
+def test_what_the_meshconfig_says_of_tls_counts(trace):
+    without = bent(meshconfig(outboundPortExclusionList=[80]), {"sidecarDisabledMTLS": True}, "spec", "sidecar")
+    found = trace([without, *cluster()[1:], *BEHIND], *TO_API)
+    assert found["explanation"] == "intercepted, without TLS (sidecarDisabledMTLS)"
+    assert found["afterRestart"]["explanation"].startswith("plain text to the server's sidecar, which takes it")
+
+
+# Services that the mesh leaves out
+
+
+ANNOTATED = {"metadata": {"name": "api", "namespace": "shop", "annotations": {"flomesh.io/service-exclusion": "true"}}}
+LISTING = bent(
+    NAMESPACE,
+    {"flomesh.io/sidecar-injection": "enabled", "flomesh.io/service-exclusion-list": "other, api"},
+    *("metadata", "annotations"),
+)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "one", "said"),
+    [
+        (NAMESPACE, service(PORT) | ANNOTATED, "svc/api is annotated flomesh.io/service-exclusion"),
+        (LISTING, service(PORT), "ns/shop is annotated flomesh.io/service-exclusion-list: other, api"),
+    ],
+)
+def test_a_service_that_fsm_leaves_out_is_not_known_to_the_sidecar(trace, shown, namespace, one, said):
+    objects = [meshconfig(), namespace, deployment(), workload(), WEB, API, one, SLICE]
+    found = trace(objects, *TO_API)
+    assert found["verdict"] == "leaves"
+    assert found["explanation"].endswith("does not know the Service; it goes on if egress is allowed")
+    assert f"{said}: the client's sidecar does not route it" in found["notes"]
+    assert shown(objects, *TO_API)[2].split() == ["api", "svc", "-"]
+
+
+def test_a_service_that_fsm_leaves_out_can_be_reached_past_the_sidecar(trace):
+    objects = [
+        *cluster(web=scripted(WEB, EXCLUDING_80), outboundPortExclusionList=[80]),
+        service(PORT) | ANNOTATED,
+        SLICE,
+    ]
+    assert trace(objects, *TO_API)["verdict"] == "plain-to-sidecar"
+
+
+def test_a_namespace_is_read_for_its_services_even_if_no_pod_of_it_is_concerned(trace):
+    outside = {"name": "api", "namespace": "cart"}
+    one = service(PORT, selector={}) | {"metadata": outside}
+    elsewhere = bent(endpoint_slice(endpoint("192.0.2.9")), "cart", "metadata", "namespace")
+    cart = bent(LISTING, "cart", "metadata", "name")
+    found = trace([*cluster(), one, elsewhere, cart], "deploy/web", "svc/api.cart:80")
+    assert found["explanation"].endswith("does not know the Service; it goes on if egress is allowed")
+
+
+def test_under_another_mesh_fsms_annotations_do_nothing(trace):
+    one = service(PORT) | ANNOTATED
+    found = trace([osm_meshconfig(), OSM_NAMESPACE, deployment(), workload(), one], *TO_API)
+    assert (found["verdict"], [note for note in found["notes"] if "route" in note]) == ("intercepted", [])
+
+
+# Cilium
+
+
+def cilium(**data):
+    named = {key.replace("_", "-"): value for key, value in data.items()}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cilium-config", "namespace": "kube-system"}, "data": named}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("data", "key"),
+    [
+        ({"bpf_lb_sock": "true"}, "bpf-lb-sock: true"),
+        ({"kube_proxy_replacement": "true"}, "kube-proxy-replacement: true"),
+        ({"kube_proxy_replacement": "strict"}, "kube-proxy-replacement: strict"),
+        ({"bpf_lb_sock": "false", "kube_proxy_replacement": "true"}, "kube-proxy-replacement: true"),
+        ({"bpf_lb_sock": "true", "bpf_lb_sock_hostns_only": "false"}, "bpf-lb-sock: true"),
+        ({"bpf_lb_sock": "true", "bpf_lb_sock_hostns_only": "true"}, ""),
+        ({"kube_proxy_replacement": "true", "bpf_lb_sock_hostns_only": "true"}, ""),
+        ({"bpf_lb_sock": "false"}, ""),
+        ({"kube_proxy_replacement": "false"}, ""),
+        ({"kube_proxy_replacement": "partial"}, ""),
+        ({}, ""),
+    ],
+)
+def test_with_ciliums_socket_balancing_rules_see_the_endpoint(trace, shown, data, key):
+    excluded = cluster(web=scripted(WEB, EXCLUDING_80), outboundPortExclusionList=[80])
+    objects = [*excluded, *BEHIND, cilium(**data)]
+    found = trace(objects, *TO_API)
+    if key:
+        said = f"Cilium's socket load balancing ({key} in ConfigMap cilium-config): rules see the endpoint, not the Service"
+        assert found["assumptions"][0] == said
+        assert found["hops"][0]["destination"] == "10.244.1.3:8080"
+        assert found["verdict"] == "intercepted", "port 80 is the Service's, and no rule sees it"
+        assert shown(objects, *TO_API)[2].split(maxsplit=2)[2] == "Cilium, 1 × 100 %"
+    else:
+        assert found["assumptions"][0] == "kube-proxy"
+        assert found["hops"][0]["destination"] == "10.96.0.10:80"
+        assert found["verdict"] == "plain-to-sidecar"
+        assert shown(objects, *TO_API)[2].split(maxsplit=2)[2] == "kube-proxy, 1 × 100 %"
+
+
+def test_what_is_no_service_takes_neither_kube_proxy_nor_cilium_for_granted(trace):
+    for more in ([], [cilium(bpf_lb_sock="true")]):
+        found = trace([*cluster(), *more], *CALL)
+        assert found["assumptions"] == ["mesh policy (egress, access control, traffic splits) is not evaluated"]
+
+
+# Who picks
+
+
+@pytest.mark.parametrize(
+    ("one", "said"),
+    [
+        (service(PORT), "sidecar picks 1 of 1"),
+        (service(PORT, clusterIP="None"), "DNS, 1 pods"),
+        (service(PORT, type="ExternalName", externalName="x.example"), "external-name"),
+        (service({"port": 80, "targetPort": 8080, "name": "other"}), "rejected"),
+    ],
+)
+def test_who_picks_an_endpoint(shown, one, said):
+    assert shown([*cluster(), one, SLICE], *TO_API)[2].split(maxsplit=2)[2] == said
+
+
+def test_shares_that_differ_or_are_not_known_are_not_summed_up(shown):
+    near = [at("10.244.1.3", nodeName="a"), at("10.244.1.4", "api-2", nodeName="b")]
+    slices = endpoint_slice(
+        endpoint("10.244.1.3", "api-1", nodeName="a"), endpoint("10.244.1.4", "api-2", nodeName="b")
+    )
+    one = service(PORT, internalTrafficPolicy="Local")
+    excluded = cluster(web=scripted(WEB, EXCLUDING_80), outboundPortExclusionList=[80])[:-1]
+    assert shown([*excluded, *near, one, slices], *TO_API)[2].split(maxsplit=2)[2] == "kube-proxy, 2 endpoints"
+
+
+# Who calls
+
+
+def secured(pod_user, *users):
+    """A client whose pod and containers say who they run as."""
+    made = deployment()
+    spec = made["spec"]["template"]["spec"]
+    spec["securityContext"] = {"runAsUser": pod_user}
+    spec["containers"] = [
+        {"name": f"c{index}", "securityContext": {"runAsUser": user}} for index, user in enumerate(users)
+    ]
+    return made
+
+
+ITS_OWN = "uid 1500 is the sidecar's: an application that runs as it is never intercepted"
+ONE_OF_THEM = "one of its containers runs as the sidecar's user 1500, and is never intercepted"
+
+
+@pytest.mark.parametrize(
+    ("client", "words", "uid", "notes"),
+    [
+        (secured(None, None), [], 0, []),
+        (secured(1001, None), [], 1001, []),
+        (secured(1001, 1002), [], 1002, []),
+        (secured(1001, 0), [], 0, []),
+        (secured(1001, 1002, 1003), [], 1002, []),
+        (secured(None, 1500), [], 1500, [ITS_OWN]),
+        (secured(1500, None), [], 1500, [ITS_OWN]),
+        (secured(None, 1000, 1500), [], 1000, [ONE_OF_THEM]),
+        (secured(1500, 1000, None), [], 1000, [ONE_OF_THEM]),
+        (secured(1001, 1002), ["--uid=1003"], 1003, []),
+        (secured(1001, 1002), ["--uid=0"], 0, []),
+        (secured(1001, 1002), ["--uid=1500"], 1500, [ITS_OWN]),
+    ],
+)
+def test_the_user_that_calls(trace, client, words, uid, notes):
+    found = trace([meshconfig(), NAMESPACE, client, workload(), service(PORT)], *TO_API, *words)
+    assert found["from"]["uid"] == found["hops"][0]["uid"] == uid
+    assert found["verdict"] == ("plain-to-sidecar" if uid == 1500 else "intercepted")
+    assert [note for note in found["notes"] if "1500" in note] == notes
+
+
+def test_the_sidecars_own_user_is_not_the_applications(trace, shown):
+    web = copy.deepcopy(WEB)
+    sidecar = {"name": "sidecar", "securityContext": {"runAsUser": 1500}}
+    web["spec"]["containers"] = [sidecar, {"name": "app", "securityContext": {"runAsUser": 1001}}]
+    found = trace([*cluster(web=web), *BEHIND], *TO_API)
+    assert (found["from"]["uid"], [note for note in found["notes"] if "1500" in note]) == (1001, [])
+    assert "as user 1001" in shown([*cluster(web=web), *BEHIND], *TO_API)[5]
+
+
+def test_the_interface_by_which_a_connection_leaves(trace):
+    excluded = [meshconfig(networkInterfaceExclusionList=["net1"]), NAMESPACE, deployment(), workload(), service(PORT)]
+    found = trace(excluded, *TO_API, "--interface=net1")
+    assert (found["from"]["interface"], found["outbound"]["entry"]) == ("net1", "interface net1")
+    assert trace(excluded, *TO_API)["outbound"]["decision"] == "sidecar"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--uid=root"], "--uid takes a number, not 'root'"),
+        (["--uid=-1"], "--uid takes a number, not '-1'"),
+        (["--uid=4294967296"], "--uid takes a number, not '4294967296'"),
+        (["--uid=１"], "--uid takes a number, not '１'"),
+        (["--interface=sixteen-letters-x"], "--interface: "),
+        (["--interface=a b"], "--interface: "),
+        (["-A"], "a connection starts in one namespace: -n, not -A"),
+        (["-o", "iptables"], "--output takes wide, json, yaml"),
+        (["svc/more:80"], "the arguments do not fit"),
+    ],
+)
+def test_usage_errors(run, words, said):  # noqa: F811
+    code, out, err = run(cluster(), "trace", "deploy/web", "svc/api:80", *words)
+    assert (code, out) == (2, "")
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["deploy/web", "svc/api:81"], 2, "Service api in shop has no port 81"),
+        (["deploy/web", "svc/other:80"], 1, 'services "other" not found'),
+        (["deploy/other", "svc/api:80"], 1, 'deployments.apps "other" not found'),
+        (["web", "svc/api:80"], 1, "a workload is named KIND/NAME, such as deploy/web"),
+        (["a/b/c", "svc/api:80"], 2, "'a/b/c' is not a target"),
+        (["deploy/web", "a/b/c:80"], 2, "'a/b/c' is not a target"),
+        (["deploy/web", "svc/api:"], 2, "'' is no port"),
+        (["svc/api", "deploy/web:80"], 2, "svc/api in shop has neither pods nor a pod template"),
+        (["deploy/web", "ns/shop:80"], 2, "namespace/shop has neither pods nor a pod template"),
+    ],
+)
+def test_what_cannot_be_traced_is_said_in_a_line(run, words, code, said):  # noqa: F811
+    found = run([*cluster(), *BEHIND], "trace", *words, "-n", "shop")
+    assert (found[0], found[1]) == (code, "")
+    assert said in found[2]
+    assert "should not happen" not in found[2]
+
+
+# What is assumed, and what else is said
+
+
+def test_a_stand_in_is_named_where_it_decided(trace):
+    objects = [meshconfig(), NAMESPACE, deployment(), workload(), service(PORT, clusterIP="")]
+    (said,) = [text for text in trace(objects, *TO_API)["assumptions"] if "stand" in text]
+    assert said == "the rules of deploy/web ask for an address that is not known: 10.96.255.1 stands in for it"
+    itself = deployment()
+    itself["spec"]["template"]["metadata"]["labels"] = {"app": "api"}
+    (said,) = [
+        text for text in trace([objects[0], NAMESPACE, itself, objects[-1]], *TO_API)["assumptions"] if "stand" in text
+    ]
+    assert said.startswith("the rules of deploy/web ask for addresses that are not known: 10.96.255.1 and 10.244.255.")
+    assert said.endswith(" stand in for them")
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_whether_egress_is_enabled_is_said_where_it_counts(trace, enabled):
+    config = meshconfig(enableEgress=enabled)
+    found = trace([config, *cluster()[1:]], "deploy/web", "192.0.2.1:443")
+    assert (found["verdict"], found["service"]) == ("leaves", None)
+    assert f"the MeshConfig's enableEgress is {str(enabled).lower()}" in found["notes"]
+    inside = trace([config, *cluster()[1:], *BEHIND], *TO_API)
+    assert not [note for note in inside["notes"] if "enableEgress" in note]
+    silent = trace(cluster(), "deploy/web", "192.0.2.1:443")
+    assert not [note for note in silent["notes"] if "enableEgress" in note]
+
+
+def test_who_may_send_plain_text_is_said_where_it_counts(trace):
+    said = "plain text gets in where an IngressBackend or AccessControl admits the client"
+    found = trace([*cluster(outboundPortExclusionList=[80]), *BEHIND], *TO_API)
+    assert said in found["notes"], "though it is only so after a restart"
+    assert said not in trace([*cluster(), *BEHIND], *TO_API)["notes"]
+
+
+def test_a_services_own_notes_are_passed_on(trace):
+    one = service(PORT, clusterIP="None")
+    assert any(note.startswith("headless: ") for note in trace([*cluster(), one, SLICE], *TO_API)["notes"])
+
+
+# Nothing reaches the terminal raw, and no cell breaks a line
+
+EVIL = "x\n\x1b[2J\u202ey"
+
+
+def evil_objects():
+    """Everything hostile that a cluster's objects can bring into a trace."""
+    web, api = deployment(EVIL, {"flomesh.io/sidecar-injection": EVIL}), workload()
+    api["spec"]["template"]["metadata"]["annotations"] = {"flomesh.io/outbound-port-exclusion-list": EVIL}
+    one = service({**PORT, "name": EVIL}, externalName=EVIL)
+    return [meshconfig(), NAMESPACE, web, api, one]
+
+
+@pytest.mark.parametrize("output", [[], ["-o", "wide"], ["-o", "json"], ["-o", "yaml"], ["-o", "mermaid"]])
+@pytest.mark.parametrize("target", ["svc/api:80", "deploy/api:8080", f"deploy/{EVIL}:80"])
+def test_hostile_names_do_nothing_to_a_terminal(run, output, target):  # noqa: F811
+    code, out, err = run(evil_objects(), "trace", f"deploy/{EVIL}", target, "-n", "shop", *output)
+    assert code == 0
+    assert all(char.isprintable() or char == "\n" for char in out + err)
+    assert not [line for line in out.splitlines() if line.startswith(("y", "\x1b", "\\x1b"))]
+    assert "x\\n" in out or "mermaid" in output
+
+
+def test_hostile_texts_of_running_pods_do_nothing_to_a_terminal(run):  # noqa: F811
+    for change in (
+        {"state": {"terminated": {"exitCode": 4, "message": EVIL}}},
+        {"state": {"waiting": {"reason": EVIL}}},
+    ):
+        web = bent(WEB, [{"name": "fsm-init", **change}], "status", "initContainerStatuses")
+        gone = endpoint_slice(endpoint("10.244.1.3", EVIL))
+        foreign = scripted(API, OLD.replace("COMMIT", f"# {EVIL}\nCOMMIT"))
+        for objects in (
+            [*cluster(web=web), *BEHIND],
+            [*cluster(), service(PORT), gone],
+            [*cluster(api=foreign), *BEHIND],
+        ):
+            for output in ([], ["-o", "wide"]):
+                code, out, err = run(objects, "trace", *TO_API, "-n", "shop", *output)
+                assert (code, err) == (0, "")
+                assert all(char.isprintable() or char == "\n" for char in out)
+                assert not [line for line in out.splitlines() if line.startswith(("y", "\\x1b"))]
+
+
+# Objects of the wrong shape
+
+
+@pytest.mark.parametrize(
+    ("objects", "said"),
+    [
+        (cluster(web=bent(WEB, "1000", "spec", "securityContext", "runAsUser") if "securityContext" in WEB["spec"] else bent({**WEB, "spec": {**WEB["spec"], "securityContext": {}}}, "1000", "spec", "securityContext", "runAsUser")), "Pod shop/web-1: spec.securityContext.runAsUser is a string, not a whole number"),
+        (cluster(web=bent(WEB, {"securityContext": {"runAsUser": True}}, "spec", "containers", 0)), "Pod shop/web-1: spec.containers[0].securityContext.runAsUser is a boolean, not a whole number"),
+        (cluster(web=bent(WEB, "x", "spec", "containers")), "Pod shop/web-1: spec.containers is a string, not a list"),
+        (cluster(web=bent(WEB, [7], "spec", "containers")), "Pod shop/web-1: spec.containers[0] is a number, not an object"),
+        (cluster(web=bent(WEB, 7, "status", "podIP")), "Pod shop/web-1: status.podIP is a number, not a string"),
+        (cluster(api=bent(API, ["x"], "metadata", "labels")), "Pod shop/api-1: metadata.labels is a list, not an object"),
+        ([bent(meshconfig(), "yes", "spec", "traffic", "enableEgress") if False else bent(meshconfig(), {"sidecarDisabledMTLS": "yes"}, "spec", "sidecar"), *cluster()[1:]], "MeshConfig fsm-system/fsm-mesh-config: spec.sidecar.sidecarDisabledMTLS is a string, not a boolean"),
+        ([*cluster(), bent(cilium(), 7, "data")], "ConfigMap kube-system/cilium-config: data is a number, not an object"),
+        ([*cluster(), cilium(bpf_lb_sock=True)], "ConfigMap kube-system/cilium-config: data.bpf-lb-sock is a boolean, not a string"),
+    ],
+)  # fmt: skip
+def test_what_has_the_wrong_shape_is_named(run, objects, said):  # noqa: F811
+    code, out, err = run([*objects, *BEHIND], "trace", *TO_API, "-n", "shop")
+    assert (code, out, err) == (1, "", f"error: {said}\n")
+
+
+def test_the_template_that_has_the_wrong_shape_is_named_by_its_workload(run):  # noqa: F811
+    web = bent(deployment(), "1000", "spec", "template", "spec", "securityContext")
+    code, _, err = run([meshconfig(), NAMESPACE, web, workload(), service(PORT)], "trace", *TO_API, "-n", "shop")
+    assert (code, err) == (
+        1,
+        "error: pod template of Deployment shop/web: spec.securityContext is a string, not an object\n",
+    )
+
+
+# A cluster that does not show everything
+
+
+class Narrow(Remote):
+    """A cluster whose user may not read some kinds at all."""
+
+    def __init__(self, *objects, hidden):
+        super().__init__(*objects)
+        self.hidden = hidden
+
+    def get(self, resource, name, namespace=""):
+        if resource.kind in self.hidden:
+            raise Forbidden(403, "Forbidden", "no")
+        return self.files.get(resource, name, namespace)
+
+    def list(self, resource, namespace="", selector=""):
+        if resource.kind in self.hidden:
+            raise Forbidden(403, "Forbidden", "no")
+        return self.files.list(resource, namespace, selector)
+
+
+def narrow(*hidden, words=TO_API, more=BEHIND):
+    known = Narrow(*cluster(), *more, cilium(bpf_lb_sock="true"), hidden=hidden)
+    report, events = carry_out(known, "trace", *words, "-n", "shop")
+    assert events == []
+    return structured.document(report)
+
+
+def test_without_the_right_to_read_it_there_is_no_cilium():
+    assert narrow()["assumptions"][0].startswith("Cilium's")
+    assert narrow("ConfigMap")["assumptions"][0] == "kube-proxy"
+
+
+def test_without_the_right_to_read_namespaces_they_count_as_meshed():
+    assert narrow("Namespace")["verdict"] == "intercepted"
+
+
+@pytest.mark.parametrize("hidden", ["Deployment", "ReplicaSet"])
+def test_without_the_right_to_read_owners_a_pod_stands_for_the_next_one(hidden):
+    found = narrow(hidden, words=["web-1", "svc/api:80"])
+    assert (found["from"]["pod"], found["verdict"]) == ("web-1", "intercepted")
+
+
+@pytest.mark.parametrize("hidden", ["Service", "EndpointSlice", "Pod"])
+def test_what_a_trace_cannot_do_without_is_an_error(hidden):
+    with pytest.raises(Forbidden):
+        narrow(hidden)
+
+
+def test_what_cannot_be_listed_may_be_behind_an_address():
+    found = narrow("Service", words=["deploy/web", "10.96.0.10:80"])
+    assert found["service"] is None
+    assert "services of all namespaces cannot be listed, so the address may be one of theirs" in found["assumptions"]
+
+
+def test_a_target_that_is_not_there():
+    with pytest.raises(NotFound):
+        narrow(words=["deploy/web", "svc/other:80"])
+
+
+def test_the_words_that_lead_to_the_cluster_are_part_of_what_to_type():
+    known = Remote(*restarting(), words=["--context=prod"])
+    report, _ = carry_out(known, "trace", *TO_API, "-n", "shop")
+    assert report.apply == ["kubectl fsm restart deploy/web deploy/api -n shop --context=prod"]
+
+
+def test_a_pod_without_an_address_is_not_taken_for_one_that_has_it():
+    """Of a cluster, too, a pod may have no address yet."""
+    pending = bent(at(None, "web-1", "web"), None, "status", "podIP")
+    first = at("10.244.0.2", "api-1")
+    slices = endpoint_slice(endpoint("10.244.0.2", "api-1"))
+    known = Remote(*cluster(web=pending, api=first), service(PORT), slices)
+    report, _ = carry_out(known, "trace", *TO_API, "-n", "shop")
+    (way,) = report.moments[0].course.ways
+    assert [step.pod for step in way.steps] == ["pod/web-1", "pod/web-1", "pod/api-1", "pod/api-1"]
+    assert report.source.address == ""
+
+
+# Many endpoints
+
+
+def crowd(count):
+    pods = [at(f"10.244.{2 + number // 250}.{number % 250}", f"api-{number}") for number in range(count)]
+    slices = endpoint_slice(*(endpoint(one["status"]["podIP"], one["metadata"]["name"]) for one in pods))
+    return [*cluster()[:-1], *pods, service(PORT), slices]
+
+
+def test_work_does_not_grow_but_with_the_endpoints(monkeypatch):
+    interception.read_script.cache_clear()
+    read, asked = [], []
+    monkeypatch.setattr(interception, "read", lambda text, real=interception.read: read.append(text) or real(text))
+    monkeypatch.setattr(tracing, "simulate", lambda *words, real=tracing.simulate: asked.append(words) or real(*words))
+    report, _ = carry_out(Remote(*crowd(1000)), "trace", *TO_API, "-n", "shop")
+    (way,) = report.moments[0].course.ways
+    assert len(way.endpoints) == 1000
+    assert way.share == pytest.approx(1)
+    assert len(read) == len(set(read)), "each script is read once"
+    assert len(asked) <= 2 * (1 + 3 * 1000), "the application's connection is the same, whoever takes it"
+    assert "sidecar picks 1 of 1000\n" in table.as_table(report, PLAIN)
+    assert len(structured.document(report)["hops"]) == 4
+
+
+def test_files_and_clusters_agree():
+    objects = [*cluster(), *BEHIND]
+    documents = [
+        structured.document(carry_out(kind(*objects), "trace", *TO_API, "-n", "shop")[0]) for kind in (Remote, Files)
+    ]
+    for document in documents:
+        document["notes"] = None
+    assert documents[0] == documents[1]
+
+
+def test_a_bare_pod_can_call_and_be_called(trace):
+    alone = pod("alone", OLD, uid="alone")
+    alone["status"]["podIP"] = "10.244.1.7"
+    found = trace([*cluster(), alone], "alone", "api-1:8080")
+    assert (found["from"]["pod"], found["from"]["workload"], found["verdict"]) == ("alone", None, "intercepted")
+    back = trace([*cluster(), alone], "deploy/web", "alone:8080")
+    assert back["ways"][0]["endpoints"] == ["10.244.1.7:8080"]
+
+
+def test_a_pod_that_has_ended_is_not_who_calls(trace):
+    ended = bent(WEB, "Succeeded", "status", "phase")
+    found = trace([*cluster(web=ended), running("web-2"), *BEHIND], *TO_API)
+    assert found["from"]["pod"] == "web-2"
