@@ -158,10 +158,8 @@ class _Scenery:
     ) -> Mapping[tuple[str, str, Rule], Explained]:
         key = script, injector, known
         if key not in self._whys:
-            found: dict[tuple[str, str, Rule], Explained] = {}
-            for one in interception.explain(ruleset, injector, known):
-                found.setdefault((one.hook, one.chain, one.rule), one)
-            self._whys[key] = found
+            explained = interception.explain(ruleset, injector, known)
+            self._whys[key] = {(one.hook, one.chain, one.rule): one for one in explained}
         return self._whys[key]
 
 
@@ -263,7 +261,7 @@ def _notes(
         yield from route.routing.notes
     if left_out:
         yield f"{left_out}: the client's sidecar does not route it"
-    scripts = {scenery.situation(one).script for one in clients if one.pod is not None}
+    scripts = {scenery.situation(one).script for one in clients}
     if len(scripts) > 1:
         yield f"the {len(clients)} pods of {clients[0].subject.workload.label} run {len(scripts)} different rules; this is {clients[0].title}"
     if len(uids := _uids(clients[0])) > 1 and SIDECAR_UID in uids:

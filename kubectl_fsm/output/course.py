@@ -30,7 +30,7 @@ def as_course(report: TraceReport, style: Style) -> str:
         parts.append(_trials(report))
     parts.append(f"{visible(_follows(report))}\n")
     parts += ["Assumes:\n", *(f"  {visible(text)}\n" for text in report.assumptions)]
-    parts += [f"Note: {visible(note)}\n" for note in dict.fromkeys(report.notes)]
+    parts += [f"Note: {visible(note)}\n" for note in report.notes]
     return "".join([*parts, *(f"Apply: {visible(command)}\n" for command in report.apply)])
 
 
@@ -38,7 +38,7 @@ def _follows(report: TraceReport) -> str:
     """Which pod is meant, and as which user it calls."""
     source = report.source
     pod = f"pod/{source.pod}" if source.pod else "a pod"
-    which = f"{pod}, one of {source.pods} of {source.workload}," if source.workload and source.pods > 1 else pod
+    which = f"{pod}, one of {source.pods} of {source.workload}," if source.pods > 1 else pod
     user = "the image's user, taken for" if source.image_uid else "user"
     return f"Follows {which} in {source.namespace}, calling {report.target} as {user} {source.uid}"
 
@@ -89,8 +89,8 @@ def picks(course: Course, routing: Routing) -> str:
         return str(routing.kind.value)
     if picker == "kube-proxy" and all(step.decision is not Decision.DIRECT for step in seen):
         return ""
-    shares = {one.share for one in routing.endpoints}
-    if len(shares) == 1 and (share := shares.pop()) is not None:
+    share = routing.endpoints[0].share
+    if share is not None:
         return f"{picker}, {len(routing.endpoints)} × {share * 100:.0f} %"
     return f"{picker}, {len(routing.endpoints)} endpoints"
 

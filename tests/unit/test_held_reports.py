@@ -433,7 +433,7 @@ def test_scripts_of_several_pods_have_a_heading_each():
 
 
 HOSTILE = "x\n\x1b[2J\u202ey"
-OWN = {"list", "state", "result", "dry_run", "hook", "mesh", "injector", "sidecar", "scope", "client", "script"}
+OWN = {"list", "state", "result", "dry_run", "hook", "by", "mesh", "injector", "sidecar", "scope", "client", "script"}
 """Fields in which the program writes nothing but words of its own, or what is not part of a table."""
 
 
@@ -447,7 +447,7 @@ def hostile(value, name=""):
         return {key: hostile(item) for key, item in value.items()}
     if hasattr(value, "_asdict"):
         return type(value)(**{field: hostile(item, field) for field, item in value._asdict().items()})
-    return [hostile(item) for item in value] if isinstance(value, list | tuple) else value
+    return type(value)(map(hostile, value)) if isinstance(value, list | tuple) else value
 
 
 def every_report():

@@ -9,7 +9,9 @@ import pytest
 from kubectl_fsm import cli, interception, tracing
 from kubectl_fsm.errors import Forbidden, NotFound
 from kubectl_fsm.generator import render
+from kubectl_fsm.operations import trace as operation
 from kubectl_fsm.output import grid, structured, table
+from kubectl_fsm.tracing import Course
 from tests.unit.test_destinations import (
     API,
     PORT,
@@ -23,8 +25,10 @@ from tests.unit.test_destinations import (
     service,
     workload,
 )
+from tests.unit.test_every_combination import TRACE
 from tests.unit.test_guards_offline import NAMESPACE, deployment, meshconfig, pod, run  # noqa: F401 - a fixture
 from tests.unit.test_held_edits import OLD, Remote, carry_out, running
+from tests.unit.test_held_reports import hostile
 
 SHOP = str(Path(__file__).parents[2] / "examples" / "shop")
 GOLDEN = Path(__file__).parent / "golden" / "trace"
@@ -149,6 +153,22 @@ def test_what_to_type_for_all_that_is_outdated(shown, web, api, command):
     assert applied(found) == ([command] if command else [])
 
 
+def test_nothing_else_is_to_be_restarted(shown):
+    """Neither a pod without a sidecar, nor one whose rules only stand in another order."""
+    other_order = render(
+        "fsm-1.5", {}, {"traffic": {"outboundPortExclusionList": [80], "inboundPortExclusionList": [9, 8]}}
+    )
+    traffic = {"outboundPortExclusionList": [80], "inboundPortExclusionList": [8, 9]}
+    template = workload()
+    template["spec"]["template"]["metadata"]["annotations"] = {"flomesh.io/sidecar-injection": "disabled"}
+    for api, made, config in (
+        (uninjected(API), template, meshconfig(outboundPortExclusionList=[80])),
+        (scripted(API, other_order), workload(), meshconfig(**traffic)),
+    ):
+        objects = [config, NAMESPACE, deployment(), made, WEB, api, *BEHIND]
+        assert applied(shown(objects, *TO_API)) == ["kubectl fsm restart deploy/web -n shop"]
+
+
 def unmeshed(made):
     """A pod from before its namespace joined the mesh."""
     made = copy.deepcopy(made)
@@ -229,6 +249,38 @@ def test_servers_with_different_rules_are_shown_apart(shown, trace):
     assert found["outbound"]["decision"] == "sidecar"
 
 
+def test_ways_that_read_alike_are_counted_together(shown):
+    def excluding(*ports):
+        return render("fsm-1.5", {}, {"traffic": {"inboundPortExclusionList": list(ports)}})
+
+    more = [at("10.244.1.4", "api-2"), at("10.244.1.5", "api-3")]
+    more = [scripted(more[0], excluding(8080)), scripted(more[1], excluding(8080, 9090))]
+    slices = endpoint_slice(*(endpoint(f"10.244.1.{n + 2}", f"api-{n}") for n in (1, 2, 3)))
+    rows = shown([*cluster(), *more, service(PORT), slices], *TO_API)
+    assert rows[1].split() == ["web", "OUT", "sidecar", "sidecar"]
+    assert rows[3].split(maxsplit=2)[2].startswith("1 of 3: sidecar  ")
+    assert rows[4].strip() == "2 of 3: direct: port 8080"
+
+
+def test_a_rule_by_hand_is_shown_with_where_it_leads(shown):
+    by_hand = OLD.replace("COMMIT", "-I OUTPUT -p tcp -j DNAT --to-destination 192.0.2.9:3128\nCOMMIT")
+    rows = shown([*cluster(web=scripted(WEB, by_hand)), *BEHIND], *TO_API)
+    assert "rewritten to 192.0.2.9:3128: not a rule that the mesh writes" in rows[1]
+    assert rows[2].split()[2] == "-"
+    by_hand = OLD.replace("COMMIT", "-I PREROUTING -p tcp -j REDIRECT --to-port 9999\nCOMMIT")
+    rows = shown([*cluster(api=scripted(API, by_hand)), *BEHIND], *TO_API)
+    assert "rewritten to the pod:9999: not a rule that the mesh writes" in rows[3]
+
+
+def test_each_pods_sources_are_its_own(trace):
+    """The same rules can come from two templates."""
+    annotations = {"flomesh.io/inbound-port-exclusion-list": "8080"}
+    api = workload()
+    api["spec"]["template"]["metadata"]["annotations"] = annotations
+    found = trace([meshconfig(), NAMESPACE, deployment(annotations=annotations), api, service(PORT)], *TO_API)
+    assert found["inbound"]["sources"] == ["deploy/api template"]
+
+
 # Pods that have no rules, or rules that nobody can read
 
 
@@ -290,11 +342,12 @@ def test_a_mode_that_writes_no_rules_is_not_followed(trace, mode):
     assert found["afterRestart"]["explanation"].endswith(f"is no-interception: interceptionMode {mode}")
 
 
-def test_a_mode_that_intercepts_nothing_leaves_the_sidecar_aside(trace):
+@pytest.mark.parametrize("mode", ["none", ""])
+def test_a_mode_that_intercepts_nothing_leaves_the_sidecar_aside(trace, mode):
     pods = {"web": without_init(labelled(WEB)), "api": without_init(labelled(API))}
-    found = trace([meshconfig("none"), *cluster(**pods)[1:], *BEHIND], *TO_API)
+    found = trace([meshconfig(mode), *cluster(**pods)[1:], *BEHIND], *TO_API)
     assert (found["verdict"], found["explanation"]) == ("bypassed", "bypassed: straight to the application")
-    half = trace([meshconfig("none"), *cluster(api=pods["api"])[1:], *BEHIND], *TO_API)
+    half = trace([meshconfig(mode), *cluster(api=pods["api"])[1:], *BEHIND], *TO_API)
     assert half["explanation"] == "expected to fail: the client's sidecar speaks TLS, the application gets it"
     assert half["afterRestart"]["verdict"] == "bypassed"
 
@@ -327,6 +380,21 @@ def test_two_meshes_do_not_trust_each_other(trace):
     objects = [meshconfig(), osm_meshconfig(), NAMESPACE, osm, deployment(), api, one]
     found = trace(objects, "deploy/web", "svc/api.cart:80")
     assert (found["verdict"], found["service"]["namespace"]) == ("between-meshes", "cart")
+
+
+def test_a_pod_of_which_nothing_tells_the_mesh_is_in_none_of_two(trace):
+    outside = bent(NAMESPACE, {}, "metadata", "labels")
+    objects = [meshconfig(), osm_meshconfig(), outside, deployment(), workload(), service(PORT)]
+    assert trace(objects, *TO_API)["verdict"] == "bypassed"
+
+
+def test_each_pods_own_namespace_is_read(trace):
+    cart = bent(NAMESPACE, {"name": "cart"}, "metadata")
+    api = bent(unmeshed(labelled(API)), "cart", "metadata", "namespace")
+    template = bent(workload(), "cart", "metadata", "namespace")
+    objects = [meshconfig(), NAMESPACE, deployment(), WEB, cart, template, api]
+    found = trace(objects, "deploy/web", "10.244.1.3:8080")
+    assert (found["verdict"], found["afterRestart"]) == ("sidecar-to-plain", None)
 
 
 def test_what_the_meshconfig_says_of_tls_counts(trace):
@@ -502,6 +570,13 @@ def test_the_user_that_calls(trace, client, words, uid, notes):
     assert [note for note in found["notes"] if "1500" in note] == notes
 
 
+def test_a_pod_of_nothing_but_a_sidecar_has_the_pods_user(trace):
+    client = secured(1001)
+    client["spec"]["template"]["spec"]["containers"] = [{"name": "sidecar"}]
+    found = trace([meshconfig(), NAMESPACE, client, workload(), service(PORT)], *TO_API)
+    assert found["from"]["uid"] == 1001
+
+
 def test_the_sidecars_own_user_is_not_the_applications(trace, shown):
     web = copy.deepcopy(WEB)
     sidecar = {"name": "sidecar", "securityContext": {"runAsUser": 1500}}
@@ -575,6 +650,15 @@ def test_a_stand_in_is_named_where_it_decided(trace):
     assert said.endswith(" stand in for them")
 
 
+def test_stand_ins_of_several_pods_are_told_apart(trace):
+    strict = OLD.replace("COMMIT", "-I PREROUTING -p tcp -d 10.9.9.9/32 -j ACCEPT\nCOMMIT")
+    pods = {"web": bent(WEB, None, "status", "podIP"), "api": scripted(bent(API, None, "status", "podIP"), strict)}
+    found = trace([*cluster(**pods), service(PORT, clusterIP="")], *TO_API)
+    said = [text for text in found["assumptions"] if "stand" in text]
+    assert [text.split(" ask")[0] for text in said] == ["the rules of pod/web-1", "the rules of pod/api-1"]
+    assert ["10.96." in text for text in said] == [True, False]
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_whether_egress_is_enabled_is_said_where_it_counts(trace, enabled):
     config = meshconfig(enableEgress=enabled)
@@ -620,6 +704,20 @@ def test_hostile_names_do_nothing_to_a_terminal(run, output, target):  # noqa: F
     assert all(char.isprintable() or char == "\n" for char in out + err)
     assert not [line for line in out.splitlines() if line.startswith(("y", "\x1b", "\\x1b"))]
     assert "x\\n" in out or "mermaid" in output
+
+
+@pytest.mark.parametrize("style", [PLAIN, grid.Style(wide=True)], ids=["plain", "wide"])
+def test_no_text_of_a_trace_forges_a_line(style):
+    evil = hostile(TRACE)._replace(
+        moments=[hostile(moment)._replace(when=moment.when) for moment in TRACE.moments],
+        trials=[hostile(trial)._replace(when=trial.when, kernel={EVIL: 1}) for trial in TRACE.trials],
+    )
+    now = evil.moments[-1]
+    ways = [way._replace(text=f"{EVIL}{number}") for number, way in enumerate(now.course.ways)]
+    shown = table.as_table(evil._replace(moments=[evil.moments[0], now._replace(course=Course(ways))]), style)
+    assert all(char.isprintable() or char == "\n" for char in shown)
+    assert not [line for line in shown.splitlines() if line.startswith(("y", "\\x1b"))]
+    assert shown.count("x\\n\\x1b[2J\\u202ey") == shown.count("x\\n")
 
 
 def test_hostile_texts_of_running_pods_do_nothing_to_a_terminal(run):  # noqa: F811
@@ -751,6 +849,21 @@ def test_a_pod_without_an_address_is_not_taken_for_one_that_has_it():
     assert report.source.address == ""
 
 
+def test_a_step_that_two_parts_share_is_one_hop(trace):
+    web = bent(deployment(), {"app": "api"}, "spec", "template", "metadata", "labels")
+    hops = trace([meshconfig(), NAMESPACE, web, service(PORT)], *TO_API)["hops"]
+    assert [(hop["hook"], hop["by"], hop["port"]) for hop in hops] == [
+        ("OUTPUT", "application", 15001),
+        ("OUTPUT", "sidecar", 15003),
+        ("OUTPUT", "sidecar", 8080),
+    ]
+
+
+def test_a_headless_service_has_no_address(trace):
+    found = trace([*cluster(), service(PORT, clusterIP="None"), SLICE], *TO_API)
+    assert (found["service"]["address"], found["service"]["routing"]) == (None, "headless")
+
+
 # Many endpoints
 
 
@@ -764,12 +877,19 @@ def test_work_does_not_grow_but_with_the_endpoints(monkeypatch):
     interception.read_script.cache_clear()
     read, asked = [], []
     monkeypatch.setattr(interception, "read", lambda text, real=interception.read: read.append(text) or real(text))
+    parsed, stood = [], []
+    monkeypatch.setattr(operation, "parse", lambda text, real=operation.parse: parsed.append(text) or real(text))
+    monkeypatch.setattr(
+        operation, "situation", lambda *words, real=operation.situation: stood.append(words) or real(*words)
+    )
     monkeypatch.setattr(tracing, "simulate", lambda *words, real=tracing.simulate: asked.append(words) or real(*words))
     report, _ = carry_out(Remote(*crowd(1000)), "trace", *TO_API, "-n", "shop")
     (way,) = report.moments[0].course.ways
     assert len(way.endpoints) == 1000
     assert way.share == pytest.approx(1)
     assert len(read) == len(set(read)), "each script is read once"
+    assert len(parsed) == len(set(parsed)), "and so is each that is to come"
+    assert len(stood) == 1 + 1000, "each pod is looked at once"
     assert len(asked) <= 2 * (1 + 3 * 1000), "the application's connection is the same, whoever takes it"
     assert "sidecar picks 1 of 1000\n" in table.as_table(report, PLAIN)
     assert len(structured.document(report)["hops"]) == 4
