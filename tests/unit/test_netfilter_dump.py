@@ -326,7 +326,7 @@ ids = st.tuples(st.integers(0, MAX_ID), st.integers(0, MAX_ID)).map(lambda ends:
 names = st.from_regex(r"[0-9A-Za-z_.,:/+@%=][0-9A-Za-z_.,:/+@%=-]{0,14}", fullmatch=True)
 ipv4 = st.ip_addresses(v=4).map(str)
 addresses = st.one_of(ipv4, st.builds("{}/{}".format, ipv4, st.one_of(st.integers(0, 32), ipv4)))
-printable = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=9)
+printable = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=7)
 bits = st.integers(0, ALL_BITS)
 nonzero = st.integers(1, MAX_PORT)
 MATCHES = {
