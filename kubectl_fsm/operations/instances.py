@@ -80,8 +80,9 @@ def of_subject(subject: Subject, stand_ins: StandIns) -> Sequence[Instance]:
 
 
 def _instance(subject: Subject, pod: Object, number: int, stand_ins: StandIns) -> Instance:
-    address = fields.text(pod, "status", "podIP")
-    ipv4 = address if address and ":" not in address else ""
+    known = range(len(fields.items(pod, "status", "podIPs")))
+    addresses = [fields.text(pod, "status", "podIP"), *(fields.text(pod, "status", "podIPs", at, "ip") for at in known)]
+    ipv4 = next((address for address in addresses if address and ":" not in address), "")
     return Instance(subject, pod, ipv4 or stand_ins.of(subject, number), assumed=not ipv4)
 
 

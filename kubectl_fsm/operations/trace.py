@@ -27,6 +27,15 @@ _IMAGE_UID = 0
 """The user that a process is taken to be where only its image tells: any but the sidecar's meets the same rules."""
 
 
+_STATES: Mapping[str, str] = {
+    "no-interception": "has no rules of its own",
+    "failed": "does not start",
+    "refused": "is refused",
+    "external": "has rules from elsewhere",
+}
+"""What is said of pods in states in which their rules are not known."""
+
+
 class Request(NamedTuple):
     """What is asked: `source` and `target` as written; `uid` and `interface` (None, empty: what the pod tells)."""
 
@@ -128,7 +137,7 @@ class _Scenery:
         if found.now:
             whys = self._explained(found.script, found.now.ruleset, found.injector, found.known)
             return side._replace(ruleset=found.now.ruleset, whys=whys, mesh=str(found.installation))
-        reason = f"{instance.title} is {found.state}: {found.reason}"
+        reason = f"{instance.title} {_STATES.get(found.state)}: {found.reason}"
         return _without_rules(side, found.state, found.installation) or side._replace(reason=reason)
 
     def after(self, instance: Instance) -> Side:
@@ -143,7 +152,7 @@ class _Scenery:
             ruleset = self._rulesets[found.next_script]
             whys = self._explained(found.next_script, ruleset, found.installation.injector, found.coming.wanted)
             return side._replace(ruleset=ruleset, whys=whys, mesh=str(found.installation))
-        reason = f"the next pod of {instance.title} is {found.coming.state}: {found.coming.reason}"
+        reason = f"the next pod of {instance.title} {_STATES.get(found.coming.state)}: {found.coming.reason}"
         return _without_rules(side, found.coming.state, found.installation) or side._replace(reason=reason)
 
     def _side(self, instance: Instance, reason: str) -> Side:

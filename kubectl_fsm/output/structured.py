@@ -111,6 +111,7 @@ def _trace(report: TraceReport) -> Mapping[str, Any]:
             "namespace": source.namespace,
             "address": source.address or None,
             "uid": source.uid,
+            "uidAssumed": source.image_uid,
             "interface": source.interface,
         },
         "to": report.target,
@@ -118,6 +119,7 @@ def _trace(report: TraceReport) -> Mapping[str, Any]:
         "service": _service(report.service) if report.service else None,
         **_course(first.course),
         "afterRestart": _course(later[0].course) if later else None,
+        "apply": list(report.apply),
         "assumptions": list(report.assumptions),
         "notes": list(report.notes),
         "kernel": {"judge": report.judge, "trials": [_trial(trial) for trial in report.trials]}

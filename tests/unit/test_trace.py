@@ -124,6 +124,7 @@ def test_pods_that_are_up_to_date_have_one_moment(trace, shown):
         "namespace": "shop",
         "address": "10.244.1.2",
         "uid": 0,
+        "uidAssumed": True,
         "interface": "eth0",
     }
     assert applied(shown([*cluster(), *BEHIND], *TO_API)) == []
@@ -306,9 +307,12 @@ def without_init(made):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (failed, "is failed: Error, exit code 4: no such command"),
-        (external, "is external: its init container ran something else than an injector writes: "),
-        (without_init, "is external: it is injected but has no init container: its rules come from elsewhere"),
+        (failed, "does not start: Error, exit code 4: no such command"),
+        (external, "has rules from elsewhere: its init container ran something else than an injector writes: "),
+        (
+            without_init,
+            "has rules from elsewhere: it is injected but has no init container: its rules come from elsewhere",
+        ),
     ],
 )
 @pytest.mark.parametrize("side", ["web", "api"])
@@ -338,8 +342,8 @@ def test_a_mode_that_writes_no_rules_is_not_followed(trace, mode):
     pods = {"web": without_init(labelled(WEB)), "api": without_init(labelled(API))}
     found = trace([meshconfig(mode), *cluster(**pods)[1:], *BEHIND], *TO_API)
     assert found["verdict"] == "unknown"
-    assert found["explanation"] == f"not known: pod/web-1 is no-interception: interceptionMode {mode}"
-    assert found["afterRestart"]["explanation"].endswith(f"is no-interception: interceptionMode {mode}")
+    assert found["explanation"] == f"not known: pod/web-1 has no rules of its own: interceptionMode {mode}"
+    assert found["afterRestart"]["explanation"].endswith(f"has no rules of its own: interceptionMode {mode}")
 
 
 @pytest.mark.parametrize("mode", ["none", ""])
@@ -918,3 +922,14 @@ def test_a_pod_that_has_ended_is_not_who_calls(trace):
     ended = bent(WEB, "Succeeded", "status", "phase")
     found = trace([*cluster(web=ended), running("web-2"), *BEHIND], *TO_API)
     assert found["from"]["pod"] == "web-2"
+
+
+def test_a_pod_whose_first_address_is_ipv6_is_known_by_its_ipv4_one(trace):
+    web = bent(bent(WEB, "fd00::2", "status", "podIP"), [{"ip": "fd00::2"}, {"ip": "10.244.1.2"}], "status", "podIPs")
+    found = trace([*cluster(web=web), service(PORT)], *TO_API)
+    assert found["from"]["address"] == "10.244.1.2"
+
+
+def test_a_user_that_the_pod_tells_is_not_assumed(trace):
+    found = trace([*cluster(), service(PORT)], *TO_API, "--uid=7")
+    assert (found["from"]["uid"], found["from"]["uidAssumed"]) == (7, False)
