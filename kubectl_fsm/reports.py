@@ -275,14 +275,16 @@ class Trial(NamedTuple):
 class TraceReport(NamedTuple):
     """`kubectl fsm trace`.
 
-    `moments` are one or two; `service` what becomes of connections to it where the target is one. `apply` are the
-    command lines that lead from the first moment to the second. `trials` are what a kernel said, by `judge`.
+    `moments` are one or two; `service` what becomes of connections to it where the target is one; `stand_ins` are
+    addresses that stand for ones that are not known. `apply` are the command lines that lead from the first moment to
+    the second. `trials` are what a kernel said, by `judge`.
     """
 
     source: TraceEnd
     target: str
     origin: str
     service: Routing | None
+    stand_ins: Sequence[str]
     moments: Sequence[Moment]
     assumptions: Sequence[str]
     notes: Sequence[str]

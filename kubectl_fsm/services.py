@@ -353,7 +353,7 @@ def _notes(
     if not all(one.ready for one in chosen):
         yield "where no endpoint is ready, those that are terminating and still serve are used"
     if left_out := len(candidates) - len(chosen):
-        yield f"{left_out} of {len(candidates)} endpoints {'is' if left_out == 1 else 'are'} not ready and get nothing"
+        yield f"{left_out} of {len(candidates)} endpoints {'is not ready and gets' if left_out == 1 else 'are not ready and get'} nothing"
     if client.address in {one.address for one in chosen}:
         yield "the client is one of the endpoints: where it reaches itself, its node's address is the source"
     if (hints := _hints(candidates)) and not (inside and internal_policy_local(service)):
@@ -421,7 +421,10 @@ def _unproxied(service: Object) -> str:
         return "only DNS leads to it"
     if not fields.text(service, "spec", "clusterIP"):
         return "it shows no ClusterIP: the API server gives one, a manifest has it only where it was written down"
-    return "" if _cluster_ip(service) else "it has only an IPv6 address"
+    if _cluster_ip(service):
+        return ""
+    six = any(":" in address for address in _cluster_ips(service))
+    return "it has only an IPv6 address" if six else "its clusterIP is no address"
 
 
 def _external_name(service: Object) -> bool:

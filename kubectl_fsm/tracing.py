@@ -17,6 +17,7 @@ from kubectl_fsm.meshes import (
     INBOUND_LISTENER,
     INCLUDED_RANGES,
     OUTBOUND_LISTENER,
+    RESERVED_PORTS,
     SIDECAR_UID,
     ExclusionList,
     Item,
@@ -344,7 +345,7 @@ def _found(  # noqa: PLR0917 - everybody who has a part in it
     if taken and first.port == INBOUND_LISTENER:
         return _judged(way, *_to_sidecar(client))
     if is_inside(client, dial.address) and not taken:
-        return _judged(way, Result.BYPASSED, "stays in the pod: straight to the application")
+        return _judged(way, Result.BYPASSED, f"stays in the pod: straight to {_listener(client, dial.port)}")
     if endpoint is None:
         return _without_endpoint(way, client, routing)
     if taken:
@@ -381,7 +382,8 @@ def _ended(way: Way, step: Step, whose: str) -> Way:
         return _judged(way, Result.REFUSED, f"refused by {whose} rules")
     if step.decision is Decision.DROPPED:
         return _judged(way, Result.NO_ANSWER, f"no answer: dropped by {whose} rules")
-    return _judged(way, Result.REWRITTEN, f"rewritten by {whose} rules to {step.address or 'the pod'}:{step.port}")
+    address = "the pod" if step.address in (None, POD_IP) else step.address
+    return _judged(way, Result.REWRITTEN, f"rewritten by {whose} rules to {address}:{step.port}")
 
 
 def _without_endpoint(way: Way, client: Side, routing: Routing | None) -> Way:
@@ -408,8 +410,8 @@ def _to_no_pod(way: Way, client: Side, endpoint: Endpoint) -> Way:
     if endpoint.pod:
         return _judged(way, Result.UNKNOWN, f"not known: pod/{endpoint.pod.name}, the endpoint, cannot be read")
     if way.outbound.decision is Decision.SIDECAR:
-        return _judged(way, Result.LEAVES, f"the client's sidecar takes it; the endpoint {endpoint.socket} is no pod")
-    return _judged(way, Result.BYPASSED, f"{_past(client)} to {endpoint.socket}, which is no pod")
+        return _judged(way, Result.LEAVES, "the client's sidecar takes it; the endpoint is no pod")
+    return _judged(way, Result.BYPASSED, f"{_past(client)} to an endpoint that is no pod")
 
 
 def _arrived(way: Way, client: Side, server: Side, endpoint: Endpoint) -> Way:
@@ -428,12 +430,14 @@ def _arrived(way: Way, client: Side, server: Side, endpoint: Endpoint) -> Way:
         return _judged(way, *(_both(client, server) if taken else _to_sidecar(server)))
     if taken:
         return _judged(way, *_from_sidecar(client, server))
-    return _judged(way, Result.BYPASSED, f"{_past(client, server)} to the application")
+    return _judged(way, Result.BYPASSED, f"{_past(client, server)} to {_listener(server, endpoint.port)}")
 
 
 def _both(client: Side, server: Side) -> tuple[Result, str]:
     if client.mesh != server.mesh:
-        return Result.BETWEEN_MESHES, "expected to fail: sidecars of two meshes do not trust each other"
+        if server.tls:
+            return Result.BETWEEN_MESHES, "expected to fail: the server's sidecar wants TLS of its own mesh"
+        return Result.BETWEEN_MESHES, "through the sidecars of two meshes, as plain text (sidecarDisabledMTLS)"
     return Result.INTERCEPTED, "intercepted, mTLS" if server.tls else "intercepted, without TLS (sidecarDisabledMTLS)"
 
 
@@ -450,6 +454,11 @@ def _from_sidecar(client: Side, server: Side) -> tuple[Result, str]:
     if client.mesh == server.mesh and client.tls:
         return Result.SIDECAR_TO_PLAIN, "expected to fail: the client's sidecar speaks TLS, the application gets it"
     return Result.SIDECAR_TO_PLAIN, "the client's sidecar takes it, and it reaches the application as plain text"
+
+
+def _listener(side: Side, port: int) -> str:
+    """Who listens at a port of a pod."""
+    return RESERVED_PORTS.get(port, "the application") if side.mesh else "the application"
 
 
 def _past(client: Side, server: Side | None = None) -> str:

@@ -159,6 +159,12 @@ def succeeded(pod: Object, name: str) -> bool:
     )
 
 
+def is_ready(pod: Object) -> bool:
+    """Whether the pod counts as ready: its condition says so, or there is none."""
+    found = (one for one in fields.items(pod, "status", "conditions") if one.get("type") == "Ready")
+    return next(found, {"status": "True"}).get("status") == "True"
+
+
 def container_readiness(pod: Object, name: str) -> str:
     """`ready` or `not ready` for a container (a sidecar may be an init container that keeps running); empty: no status."""
     for key in ("containerStatuses", "initContainerStatuses"):

@@ -71,6 +71,8 @@ def parse(arguments: Arguments) -> Trace:
             f"--interface: {interface!r} is not an interface by which a connection leaves a pod",
             "name one, such as eth0 or net1; what stays in the pod goes by lo without being told",
         )
+    if arguments.flag("--kernel") and arguments.text("--output") == "mermaid":
+        raise UsageError("--kernel is not drawn", "leave out -o mermaid, or --kernel")
     request = Request(
         arguments.text("FROM"),
         destinations.parse(arguments.text("TO")),

@@ -1,12 +1,12 @@
 """Where a traced connection goes: what a person writes, `svc/redis:6379`, `10.96.0.1:443`, `deploy/api:8080`."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from kubectl_fsm import fields, services, workloads
 from kubectl_fsm.cluster.interface import PODS, SERVICES, Cluster, Resource
-from kubectl_fsm.errors import Forbidden, UsageError
+from kubectl_fsm.errors import Forbidden, NotFound, UsageError
 from kubectl_fsm.exclusions import is_ipv4
 from kubectl_fsm.fields import Object
 from kubectl_fsm.operations import instances, targets
@@ -95,7 +95,12 @@ class Finder:
             )
         if wanted.address:
             return self._to_address(wanted.address, int(wanted.port))
-        resource, obj = targets.locate(self._cluster, wanted.name, self._client.namespace)
+        try:
+            resource, obj = targets.locate(self._cluster, wanted.name, self._client.namespace)
+        except NotFound as error:
+            if "." in wanted.name and "/" not in wanted.name:
+                error.hint = f"names are not looked up in DNS; {_HINT}"
+            raise
         workload = self._owners.of(*self._owners.add(resource, obj))
         pods = [obj] if resource is PODS else pods_of(self._cluster, self._owners, workload)
         return _to_pods(instances.of_subject(Subject(workload, pods), self._stand_ins), wanted)
@@ -103,7 +108,8 @@ class Finder:
     def _to_address(self, address: str, number: int) -> Route:
         """A Service's address, a pod's, or anybody's."""
         dialled = Endpoint(address, number, share=1.0)
-        if address.startswith("127.") or address == self._client.address:
+        itself = address == self._client.address and not self._client.assumed
+        if address.startswith("127.") or itself:
             return Route([Dial(address, number, (dialled,), (dialled,))], {self._client.address: self._client})
         unknown: list[str] = []
         known, pods = self._cluster.gather(
@@ -117,7 +123,8 @@ class Finder:
         here = [instances.of_pod(self._owners, pod, self._stand_ins) for pod in own]
         reached = (dialled,) if here else ()
         dial = Dial(address, number, reached, reached)
-        return Route([dial], {instance.address: instance for instance in here}, assumptions=unknown)
+        instances_here = {instance.address: instance for instance in here}
+        return Route([dial], instances_here, assumptions=[*unknown, *_node_ports(known, number)])
 
     def _to_service(self, service: Object, port: ServicePort) -> Route:
         backends = instances.behind(self._cluster, self._owners, service, self._stand_ins)
@@ -126,6 +133,8 @@ class Finder:
             service = fields.merged(service, {"spec": {"clusterIP": self._stand_ins.service}})
             port = port._replace(address=self._stand_ins.service)
         routing = services.route(service, port, backends.slices, self._client.client)
+        if backends.unseen and routing.kind is Kind.REJECTED:
+            routing = Routing(Kind.UNPROXIED, port, notes=("the files show neither its EndpointSlices nor its pods",))
         if routing.kind is Kind.HEADLESS or (self._socket_balancing and routing.kind is Kind.BALANCED):
             dials = [_alone(one, backends) for one in routing.endpoints] or [Dial("", port.number)]
         else:
@@ -143,7 +152,8 @@ def _only_port(service: Object) -> str:
         return str(ports[0].number)
     title = f"Service {fields.name(service)} in {fields.namespace(service)}"
     has = ", ".join(str(port.number) for port in ports)
-    raise UsageError(f"{title} has {len(ports)} TCP ports", f"name one: {has}" if has else "only TCP is intercepted")
+    none = "only TCP is intercepted" if any(services.ports(service)) else "name the port that is dialled"
+    raise UsageError(f"{title} has {len(ports)} TCP ports", f"name one: {has}" if has else none)
 
 
 def _to_pods(found: Sequence[Instance], wanted: Destination) -> Route:
@@ -201,4 +211,14 @@ def _alone(endpoint: Endpoint, backends: Backends) -> Dial:
 
 def _imagined(service: Object, backends: Backends) -> Sequence[str]:
     name = f"svc/{fields.name(service)}"
-    return [f"the files have no EndpointSlices: {name} leads to all pods that it selects"] if backends.imagined else ()
+    imagined = backends.imagined and backends.instances
+    return [f"the files have no EndpointSlices: {name} leads to all pods that it selects"] if imagined else ()
+
+
+def _node_ports(known: Sequence[Object], number: int) -> Iterator[str]:
+    """Services whose NodePort this is: whether the address is a node's, nothing that is read here tells."""
+    for service in known:
+        for index in range(len(fields.items(service, "spec", "ports"))):
+            if fields.number(service, "spec", "ports", index, "nodePort") == number:
+                title = f"svc/{fields.name(service)} in {fields.namespace(service)}"
+                yield f"the address is no node's: {number} is the NodePort of {title}, which is not followed"

@@ -1,6 +1,7 @@
 """Pods as ends of a connection: those that run, and where none does the ones that a workload would make."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import filterfalse
 from typing import NamedTuple
 
 from kubectl_fsm import fields, services, workloads
@@ -56,13 +57,18 @@ class StandIns:
     They are of that range's end, where the pods that do have addresses are the last to come.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        """`taken` are addresses that mean somebody else."""
         self._given: dict[tuple[str, int], str] = {}
+        free = (f"10.244.{block}.{host}" for block in range(255, -1, -1) for host in range(2, 252))
+        self._free = filterfalse(frozenset(taken).__contains__, free)
 
     def of(self, subject: Subject, number: int) -> str:
         """The address of a workload's pod number so and so: the same one each time."""
-        place = len(self._given) + 1
-        return self._given.setdefault((subject.workload.uid, number), f"10.244.{255 - place // 250}.{place % 250 + 1}")
+        pod = subject.workload.uid, number
+        if pod not in self._given:
+            self._given[pod] = next(self._free)
+        return self._given[pod]
 
     @property
     def service(self) -> str:
@@ -92,11 +98,15 @@ def of_pod(owners: Owners, pod: Object, stand_ins: StandIns) -> Instance:
 
 
 class Backends(NamedTuple):
-    """A Service's EndpointSlices, and the pods behind them by address. `imagined`: files had no slices."""
+    """A Service's EndpointSlices, and the pods behind them by address.
+
+    `imagined`: files had no slices; `unseen`: nor anything that the Service selects.
+    """
 
     slices: Sequence[Object]
     instances: Mapping[str, Instance]
     imagined: bool = False
+    unseen: bool = False
 
 
 def behind(cluster: Cluster, owners: Owners, service: Object, stand_ins: StandIns) -> Backends:
@@ -147,16 +157,15 @@ def _target(
 
 def _imagined(cluster: Cluster, owners: Owners, service: Object, stand_ins: StandIns) -> Backends:
     selector = fields.texts(service, "spec", "selector")
-    if not selector:
-        return Backends((), {}, imagined=True)
-    found = [
-        instance
-        for subject in survey.subjects(cluster, owners, fields.namespace(service))
-        if selector.items() <= fields.labels(subject.template).items() and _runs(subject)
-        for instance in of_subject(subject, stand_ins)
+    selected = [
+        subject
+        for subject in (survey.subjects(cluster, owners, fields.namespace(service)) if selector else ())
+        if selector.items() <= fields.labels(subject.template).items()
     ]
+    found = [instance for subject in selected if _runs(subject) for instance in of_subject(subject, stand_ins)]
     slices = [_slice(service, instance, number) for number, instance in enumerate(found)]
-    return Backends(slices, {instance.address: instance for instance in found}, imagined=True)
+    known = {instance.address: instance for instance in found}
+    return Backends(slices, known, imagined=True, unseen=not selected)
 
 
 def _runs(subject: Subject) -> bool:
@@ -166,13 +175,13 @@ def _runs(subject: Subject) -> bool:
 
 
 def _slice(service: Object, instance: Instance, number: int) -> Object:
-    """An EndpointSlice as the controller writes it, of one pod that is ready."""
+    """An EndpointSlice as the controller writes it, of one pod; one that does not say whether it is ready counts as ready."""
     name = fields.name(service)
     ports = [
         _slice_port(service, index, instance.object) for index in range(len(fields.items(service, "spec", "ports")))
     ]
     local = services.internal_policy_local(service)
-    endpoint = {"addresses": [instance.address], "conditions": {"ready": True}}
+    endpoint = {"addresses": [instance.address], "conditions": {"ready": workloads.is_ready(instance.object)}}
     return {
         "apiVersion": ENDPOINT_SLICES.api_version,
         "kind": ENDPOINT_SLICES.kind,

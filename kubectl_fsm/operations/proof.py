@@ -123,6 +123,9 @@ class _Bench:
         places = dict.fromkeys([self.client, *traced.route.instances])
         if len(places) > _MOST_PODS:
             raise FsmError(f"the trace is about {len(places)} pods; up to {_MOST_PODS} are tried in a kernel")
+        count = sum(len(_endpoints(dial)) for dial in self.route.dials)
+        if count > 2 * _MOST_PODS:
+            raise FsmError(f"the target has {count // 2} endpoints; up to {_MOST_PODS} are tried in a kernel")
         dialled = [(dial.address, dial.port) for dial in self.route.dials]
         reached = [(one.address, one.port) for dial in self.route.dials for one in _endpoints(dial)]
         for address in (*places, *(address for address, _ in [*dialled, *reached])):
@@ -190,6 +193,8 @@ class _Bench:
         else:
             self._require_node(dial)
             yield from (_received(one, sides) for one in picked)
+            if routing and routing.kind is Kind.UNPROXIED:
+                raise FsmError(f"where it leads is not known, so there is nothing to try: {'; '.join(routing.notes)}")
             if not picked:
                 yield (_ENDS.get(routing.kind) if routing else None) or _outside(dial.address, dial.port)
 

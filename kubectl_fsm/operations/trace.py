@@ -5,7 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from kubectl_fsm import fields, interception, tracing
-from kubectl_fsm.cluster.interface import CONFIG_MAPS, Cluster
+from kubectl_fsm.cluster.interface import CONFIG_MAPS, PODS, Cluster
 from kubectl_fsm.errors import Forbidden, NotFound
 from kubectl_fsm.exclusions import Effective
 from kubectl_fsm.fields import Object
@@ -20,9 +20,16 @@ from kubectl_fsm.operations.instances import Instance, StandIns
 from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.targets import Selection
 from kubectl_fsm.reports import Moment, TraceEnd, TraceReport
-from kubectl_fsm.tracing import NO_RULES, Call, Course, Result, Side
+from kubectl_fsm.services import Kind
+from kubectl_fsm.tracing import NO_RULES, Call, Course, Decision, Result, Side
 
 _CILIUM = ("cilium-config", "kube-system")
+_SOCKET_BALANCING: Mapping[str, Sequence[str]] = {
+    "bpf-lb-sock": ("true",),
+    "enable-host-reachable-services": ("true",),
+    "kube-proxy-replacement": ("true", "strict"),
+}
+"""Settings that switch it on; the second is that of Cilium up to 1.11."""
 _IMAGE_UID = 0
 """The user that a process is taken to be where only its image tells: any but the sidecar's meets the same rules."""
 
@@ -67,15 +74,15 @@ class Traced(NamedTuple):
 def trace(cluster: Cluster, request: Request) -> Traced:
     """Follow a connection, now and after a restart. Raises what reading the objects raises."""
     owners = Owners(cluster, readable_only=True)
-    stand_ins = StandIns()
-    installations, (subject,), cilium = cluster.gather(
+    stand_ins = StandIns(_addresses(cluster, request.target))
+    installations, (subject,), balancing = cluster.gather(
         lambda: meshes.find(cluster, request.control_plane),
         lambda: targets.select(cluster, owners, Selection((request.source,), request.namespace)),
         lambda: _socket_balancing(cluster),
     )
     clients = instances.of_subject(subject, stand_ins)
     client = clients[0]
-    finder = Finder(cluster, owners, client, stand_ins, socket_balancing=bool(cilium))
+    finder = Finder(cluster, owners, client, stand_ins, socket_balancing=bool(balancing.found))
     route = finder.find(request.target)
     source = _end(clients, request)
     call = Call(source.uid, source.interface)
@@ -89,8 +96,9 @@ def trace(cluster: Cluster, request: Request) -> Traced:
         target=request.target.text,
         origin=cluster.origin,
         service=route.routing,
+        stand_ins=_stand_ins(route),
         moments=moments,
-        assumptions=list(_assumptions(route, moments, cilium)),
+        assumptions=list(_assumptions(route, moments, balancing, source.interface)),
         notes=[*_notes(scenery, clients, route, moments, left_out), *scenery.notes],
         apply=_apply(scenery, client, route, sides, cluster.words),
     )
@@ -146,7 +154,8 @@ class _Scenery:
         side = self._side(instance, found.coming.reason)
         if found.coming.wanted is not None:
             if found.refused:
-                return side._replace(reason="; ".join(found.refused))
+                more = f" (and {len(found.refused) - 1} more)" if len(found.refused) > 1 else ""
+                return side._replace(reason=f"{found.refused[0]}{more}")
             if found.next_script not in self._rulesets:
                 self._rulesets[found.next_script] = parse(found.next_script)
             ruleset = self._rulesets[found.next_script]
@@ -232,25 +241,59 @@ def _uids(client: Instance) -> Sequence[int | None]:
     return list(dict.fromkeys(pod if uid is None else uid for uid in own)) or [pod]
 
 
-def _socket_balancing(cluster: Cluster) -> str:
-    """What tells that Cilium picks a Service's endpoint before any rule is asked; empty where nothing does."""
+def _addresses(cluster: Cluster, target: Destination) -> Iterator[str]:
+    """Addresses that mean somebody: the one that is dialled, and those of pods in files."""
+    yield target.address
+    for pod in () if cluster.remote else cluster.list(PODS):
+        yield fields.text(pod, "status", "podIP")
+
+
+def _stand_ins(route: Route) -> Sequence[str]:
+    """The addresses of this route that only stand in for others."""
+    pods = [address for address, one in route.instances.items() if one.assumed]
+    return [*pods, *(dial.address for dial in route.dials if dial.assumed and dial.address not in pods)]
+
+
+class _Balancing(NamedTuple):
+    """What tells that a Service's endpoint is picked before any rule is asked (`found`), or why nothing could tell."""
+
+    found: str = ""
+    unknown: str = ""
+
+
+def _socket_balancing(cluster: Cluster) -> _Balancing:
+    """Whether Cilium does, by its own configuration."""
+    name, namespace = _CILIUM
     try:
-        data = fields.texts(cluster.get(CONFIG_MAPS, *_CILIUM), "data")
-    except (NotFound, Forbidden):
-        return ""
+        data = fields.texts(cluster.get(CONFIG_MAPS, name, namespace), "data")
+    except NotFound:
+        return _Balancing()
+    except Forbidden:
+        return _Balancing(unknown=f"ConfigMap {name} in {namespace} cannot be read")
     if data.get("bpf-lb-sock-hostns-only") == "true":
-        return ""
-    for key, values in (("bpf-lb-sock", ("true",)), ("kube-proxy-replacement", ("true", "strict"))):
+        return _Balancing()
+    for key, values in _SOCKET_BALANCING.items():
         if data.get(key) in values:
-            return f"{key}: {data[key]} in ConfigMap {_CILIUM[0]}"
-    return ""
+            return _Balancing(f"{key}: {data[key]} in ConfigMap {name}")
+    return _Balancing()
 
 
-def _assumptions(route: Route, moments: Sequence[Moment], cilium: str) -> Iterator[str]:
-    if cilium and route.routing:
-        yield f"Cilium's socket load balancing ({cilium}): rules see the endpoint, not the Service"
-    elif route.routing:
-        yield "kube-proxy"
+def _by_kube_proxy(route: Route, moments: Sequence[Moment]) -> bool:
+    """Whether a connection goes past the sidecar to a Service's own address."""
+    proxied = route.routing and route.routing.kind in (Kind.BALANCED, Kind.REJECTED, Kind.DROPPED)
+    ways = [way for moment in moments for way in moment.course.ways]
+    return bool(proxied) and any(way.outbound.decision is Decision.DIRECT for way in ways)
+
+
+def _assumptions(route: Route, moments: Sequence[Moment], balancing: _Balancing, interface: str) -> Iterator[str]:
+    if balancing.found and route.routing:
+        yield f"Cilium's socket load balancing ({balancing.found}): rules see the endpoint, not the Service"
+    elif _by_kube_proxy(route, moments):
+        yield f"kube-proxy ({balancing.unknown})" if balancing.unknown else "kube-proxy"
+        if interface != tracing.POD_INTERFACE:
+            yield f"what leaves by {interface} passes the node's kube-proxy"
+    if any(way.onward for moment in moments for way in moment.course.ways) and route.routing:
+        yield "the sidecar picks among the Service's ready endpoints"
     yield "mesh policy (egress, access control, traffic splits) is not evaluated"
     steps = [step for moment in moments for step in moment.course.assumed]
     for pod in dict.fromkeys(step.pod for step in steps):
@@ -267,7 +310,9 @@ def _notes(
     scenery: _Scenery, clients: Sequence[Instance], route: Route, moments: Sequence[Moment], left_out: str
 ) -> Iterator[str]:
     if route.routing:
-        yield from route.routing.notes
+        kube_proxy = route.routing.kind in (Kind.BALANCED, Kind.REJECTED, Kind.DROPPED)
+        past = "past the sidecar: " if kube_proxy and not _by_kube_proxy(route, moments) else ""
+        yield from (f"{past}{note}" for note in route.routing.notes)
     if left_out:
         yield f"{left_out}: the client's sidecar does not route it"
     scripts = {scenery.situation(one).script for one in clients}
@@ -280,7 +325,7 @@ def _notes(
         yield "plain text gets in where an IngressBackend or AccessControl admits the client"
     if any(step.by == "application" and step.uid == SIDECAR_UID for way in ways for step in way.steps):
         yield f"uid {SIDECAR_UID} is the sidecar's: an application that runs as it is never intercepted"
-    if any(way.result is Result.LEAVES for way in ways) and (egress := _egress(scenery, clients[0])):
+    if any("egress" in way.text for way in ways) and (egress := _egress(scenery, clients[0])):
         yield egress
 
 

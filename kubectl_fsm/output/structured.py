@@ -116,7 +116,7 @@ def _trace(report: TraceReport) -> Mapping[str, Any]:
         },
         "to": report.target,
         "when": first.when,
-        "service": _service(report.service) if report.service else None,
+        "service": _service(report.service, report.stand_ins) if report.service else None,
         **_course(first.course),
         "afterRestart": _course(later[0].course) if later else None,
         "apply": list(report.apply),
@@ -179,18 +179,18 @@ def _hop(step: Step) -> Mapping[str, Any]:
     }
 
 
-def _service(routing: Routing) -> Mapping[str, Any]:
+def _service(routing: Routing, stand_ins: Sequence[str]) -> Mapping[str, Any]:
     port = routing.port
     return {
         "namespace": port.namespace,
         "name": port.service,
-        "address": port.address or None,
+        "address": _known(port.address, stand_ins),
         "port": port.number,
         "portName": port.name or None,
         "routing": routing.kind.value,
         "endpoints": [
             {
-                "address": one.address,
+                "address": _known(one.address, stand_ins),
                 "port": one.port,
                 "pod": one.pod.name if one.pod else None,
                 "node": one.node or None,
@@ -199,6 +199,11 @@ def _service(routing: Routing) -> Mapping[str, Any]:
             for one in routing.endpoints
         ],
     }
+
+
+def _known(address: str, stand_ins: Sequence[str]) -> str | None:
+    """An address, unless it only stands in for another."""
+    return address if address and address not in stand_ins else None
 
 
 def _trial(trial: Trial) -> Mapping[str, Any]:

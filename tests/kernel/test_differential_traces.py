@@ -30,7 +30,11 @@ WORLDS = CONNECTIONS // 80
 SECONDS = 0.5
 """After this silence a connection counts as dropped; in a lab that has long been up, an answer takes a millisecond."""
 SIGMAS = 6
-NOT_TO_BE_TRIED = ("it is not known which address is dialled", "internalTrafficPolicy Local: on which node")
+NOT_TO_BE_TRIED = (
+    "it is not known which address is dialled",
+    "internalTrafficPolicy Local: on which node",
+    "where it leads is not known",
+)
 
 
 class Shared:

@@ -202,7 +202,7 @@ def _service(
         "metadata": {"name": "target", "namespace": apps[-1].namespace},
         "spec": spec,
     }
-    if chance.happens(0.3):
+    if selector and chance.happens(0.3):
         return service, ()
     chosen = [one for app in apps for one in pods[app.name] if chance.happens(0.6)]
     endpoints = [_endpoint(chance, one) for one in chosen]

@@ -192,7 +192,7 @@ def test_ways_to_write_a_service(text):
         ("svc/api", [PORT, {"port": 443, "name": "tls"}], "Service api in shop has 2 TCP ports", "name one: 80, 443"),
         ("svc/api", [{"port": 53, "protocol": "UDP"}], "Service api in shop has 0 TCP ports", "only TCP is intercepted"),
         ("svc/api:53", [{"port": 53, "protocol": "UDP"}], "Service api in shop has no port 53", "it has 53/UDP"),
-        ("svc/api", [], "Service api in shop has 0 TCP ports", "only TCP is intercepted"),
+        ("svc/api", [], "Service api in shop has 0 TCP ports", "name the port that is dialled"),
     ],
 )  # fmt: skip
 def test_a_port_that_a_service_does_not_have(text, ports, said, hint):
@@ -262,7 +262,7 @@ def test_a_service_without_a_selector_leads_where_its_slices_do():
         route = found("svc/api:80", *CLUSTER, one, outside, cluster=cluster)
         assert (reached(route), route.instances, route.assumptions) == (["192.0.2.9:8080"], {}, ())
     nowhere = found("svc/api:80", *CLUSTER, one, cluster=Files)
-    assert (nowhere.routing.kind, len(nowhere.assumptions)) == (Kind.REJECTED, 1)
+    assert (nowhere.routing.kind, list(nowhere.assumptions)) == (Kind.UNPROXIED, [])
 
 
 def test_of_a_service_without_a_selector_no_pods_are_listed():
@@ -407,13 +407,11 @@ HTTP = [{"name": "http", "containerPort": 8080}]
     "absent",
     [
         workload(ports=HTTP, replicas=0),
-        workload("other", ports=HTTP),
-        {**workload(ports=HTTP), "metadata": {"name": "api", "namespace": "cart"}},
         {**cron_job("api"), "spec": {"jobTemplate": {"spec": {"template": workload(ports=HTTP)["spec"]["template"]}}}},
         workload(ports=[]),
         workload(ports=[{"name": "http", "containerPort": 8080, "protocol": "UDP"}]),
     ],
-    ids=["scaled to zero", "not selected", "elsewhere", "by schedule", "port not named", "named for UDP"],
+    ids=["scaled to zero", "by schedule", "port not named", "named for UDP"],
 )
 def test_what_is_behind_no_service_of_files(absent):
     named = service({"port": 80, "targetPort": "http"})
@@ -422,6 +420,49 @@ def test_what_is_behind_no_service_of_files(absent):
     assert found("svc/api:80", *objects, absent, cluster=Files).routing.kind is Kind.REJECTED
     route = found("svc/api:80", *objects, absent, present, cluster=Files)
     assert [one.port for one in route.dials[0].endpoints] == [9090]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [workload("other", ports=HTTP), {**workload(ports=HTTP), "metadata": {"name": "api", "namespace": "cart"}}],
+    ids=["not selected", "elsewhere"],
+)
+def test_of_files_that_show_nothing_behind_a_service_nothing_is_said(other):
+    """What it selects may be in another file."""
+    route = found("svc/api:80", meshconfig(), NAMESPACE, deployment(), service(PORT), other, cluster=Files)
+    assert (route.routing.kind, list(route.assumptions)) == (Kind.UNPROXIED, [])
+    assert route.routing.notes == ("the files show neither its EndpointSlices nor its pods",)
+
+
+@pytest.mark.parametrize(("status", "ready"), [("True", True), ("False", False), ("Unknown", False), (None, True)])
+def test_pods_of_files_are_as_ready_as_they_say(status, ready):
+    conditions = [{"type": "Ready", "status": status}] if status else []
+    api = bent(API, conditions, "status", "conditions")
+    route = found("svc/api:80", *CLUSTER[:3], workload(), WEB, api, service(PORT), cluster=Files)
+    assert addresses(route) == (["10.244.1.3"] if ready else [])
+
+
+def test_a_stand_in_is_nobodys_address():
+    """Neither that of a pod in the files nor the one that is dialled."""
+    objects = [meshconfig(), NAMESPACE, deployment(), service(PORT), workload()]
+    (usual,) = found("deploy/api:80", *objects, cluster=Files).instances
+    taken = StandIns([usual])
+    subject = next(iter(found("deploy/api:80", *objects, cluster=Files).instances.values())).subject
+    assert taken.of(subject, 0) not in (usual, "")
+    assert taken.of(subject, 0) == taken.of(subject, 0) != taken.of(subject, 1)
+
+
+def test_a_node_port_is_named_and_not_followed():
+    exposed = service({**PORT, "nodePort": 30080}, type="NodePort")
+    (said,) = found("10.0.0.5:30080", *CLUSTER, exposed, SLICE).assumptions
+    assert said == "the address is no node's: 30080 is the NodePort of svc/api in shop, which is not followed"
+    assert found("10.0.0.5:30081", *CLUSTER, exposed, SLICE).assumptions == []
+
+
+def test_a_name_with_dots_is_not_looked_up():
+    with pytest.raises(NotFound) as caught:
+        found("example.com:80", *CLUSTER)
+    assert caught.value.hint.startswith("names are not looked up in DNS")
 
 
 def test_a_workload_that_is_scaled_to_zero_but_still_has_a_pod_counts():

@@ -160,6 +160,7 @@ TRACE = reports.TraceReport(
     target="svc/redis:6379",
     origin="context x",
     service=Routing(Kind.BALANCED, PORT, (ENDPOINT,)),
+    stand_ins=[],
     moments=[reports.Moment("now", Course([WAY])), reports.Moment("after-restart", Course([WAY, OTHER_WAY]))],
     assumptions=["kube-proxy"],
     notes=["a note"],

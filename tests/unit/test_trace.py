@@ -796,8 +796,8 @@ class Narrow(Remote):
         return self.files.list(resource, namespace, selector)
 
 
-def narrow(*hidden, words=TO_API, more=BEHIND):
-    known = Narrow(*cluster(), *more, cilium(bpf_lb_sock="true"), hidden=hidden)
+def narrow(*hidden, words=TO_API, more=BEHIND, **traffic):
+    known = Narrow(*cluster(**traffic), *more, cilium(bpf_lb_sock="true"), hidden=hidden)
     report, events = carry_out(known, "trace", *words, "-n", "shop")
     assert events == []
     return structured.document(report)
@@ -805,7 +805,12 @@ def narrow(*hidden, words=TO_API, more=BEHIND):
 
 def test_without_the_right_to_read_it_there_is_no_cilium():
     assert narrow()["assumptions"][0].startswith("Cilium's")
-    assert narrow("ConfigMap")["assumptions"][0] == "kube-proxy"
+    assert narrow("ConfigMap")["assumptions"][0] == "the sidecar picks among the Service's ready endpoints"
+
+
+def test_past_the_sidecar_it_is_said_that_cilium_may_be_there():
+    past = narrow("ConfigMap", outboundPortExclusionList=[80])["assumptions"]
+    assert past[0] == "kube-proxy (ConfigMap cilium-config in kube-system cannot be read)"
 
 
 def test_without_the_right_to_read_namespaces_they_count_as_meshed():
@@ -933,3 +938,62 @@ def test_a_pod_whose_first_address_is_ipv6_is_known_by_its_ipv4_one(trace):
 def test_a_user_that_the_pod_tells_is_not_assumed(trace):
     found = trace([*cluster(), service(PORT)], *TO_API, "--uid=7")
     assert (found["from"]["uid"], found["from"]["uidAssumed"]) == (7, False)
+
+
+LOCAL = service(PORT, internalTrafficPolicy="Local", sessionAffinity="ClientIP")
+
+
+def test_what_kube_proxy_does_is_past_the_sidecar_where_that_picks(trace):
+    found = trace([*cluster(), LOCAL, SLICE], *TO_API)
+    assert "kube-proxy" not in found["assumptions"]
+    (said,) = [note for note in found["notes"] if "internalTrafficPolicy" in note]
+    assert said.startswith("past the sidecar: ")
+    direct = trace([*cluster(web=unmeshed(labelled(WEB))), LOCAL, SLICE], *TO_API)
+    assert "kube-proxy" in direct["assumptions"]
+    assert not [note for note in direct["notes"] if note.startswith("past the sidecar")]
+
+
+def test_a_headless_service_has_nothing_to_do_with_kube_proxy(trace):
+    found = trace([*cluster(), service(PORT, clusterIP="None"), SLICE], *TO_API)
+    assert "kube-proxy" not in " ".join(found["assumptions"])
+
+
+def test_another_interface_is_taken_to_pass_kube_proxy(trace):
+    objects = [*cluster(web=unmeshed(labelled(WEB))), service(PORT), SLICE]
+    assert (
+        "what leaves by net1 passes the node's kube-proxy" in trace(objects, *TO_API, "--interface=net1")["assumptions"]
+    )
+    assert not [text for text in trace(objects, *TO_API)["assumptions"] if "leaves by" in text]
+
+
+def test_the_egress_setting_is_named_wherever_it_counts(trace):
+    found = trace([*cluster(api=unmeshed(labelled(API)), enableEgress=False), service(PORT), SLICE], *TO_API)
+    assert found["verdict"] == "sidecar-to-plain"
+    assert "the MeshConfig's enableEgress is false" in found["notes"]
+
+
+@pytest.mark.parametrize(("port", "who"), [(15010, "the sidecar's metrics"), (15901, "the rewritten liveness probe")])
+def test_the_meshs_own_ports_are_not_the_applications(trace, port, who):
+    found = trace(cluster(web=unmeshed(labelled(WEB))), "deploy/web", f"10.244.1.3:{port}")
+    assert found["explanation"] == f"bypassed: straight to {who}"
+
+
+def test_an_address_that_is_typed_is_nobodys_stand_in(trace):
+    """Of the pod to come the address is not known, so none is its own."""
+    objects = [meshconfig(), NAMESPACE, deployment()]
+    for address in ("10.244.255.2", "10.244.255.3"):
+        found = trace(objects, "deploy/web", f"{address}:443")
+        assert (found["outbound"]["decision"], found["verdict"]) == ("sidecar", "leaves")
+
+
+def test_a_proof_is_not_drawn(run):  # noqa: F811
+    code, _, err = run(cluster(), "trace", *TO_API, "-n", "shop", "--kernel", "-o", "mermaid")
+    assert (code, "--kernel is not drawn" in err) == (2, True)
+
+
+def test_of_a_pod_that_will_not_start_one_reason_is_enough(trace):
+    ports = list(range(1, 17))
+    found = trace([meshconfig(outboundPortExclusionList=ports, inboundPortExclusionList=ports), NAMESPACE, deployment()],
+                  "deploy/web", "10.0.0.1:80")  # fmt: skip
+    assert found["explanation"].count("the next pod will not start") == 1
+    assert found["explanation"].endswith(" (and 1 more)")

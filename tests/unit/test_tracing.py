@@ -92,7 +92,7 @@ PLAIN_TEXT = "expected to fail: plain text, the server's sidecar wants TLS"
 WRONGLY_TLS = "expected to fail: the client's sidecar speaks TLS, the application gets it"
 TAKEN_AS_PLAIN = "the client's sidecar takes it, and it reaches the application as plain text"
 NO_SIDECAR_THERE = "the client's sidecar takes it; the server has none: plain text, if egress is allowed"
-TWO_MESHES = "expected to fail: sidecars of two meshes do not trust each other"
+TWO_MESHES = "expected to fail: the server's sidecar wants TLS of its own mesh"
 WITHIN = "stays in the pod: straight to the application"
 LOOPING = "loops: the sidecar's own connection is taken by the sidecar again"
 LOOPING_THERE = "loops: the server's sidecar gets its own connection to the application"
@@ -151,6 +151,11 @@ CASES = {
         Result.SIDECAR_TO_PLAIN, TAKEN_AS_PLAIN, server=api(mesh="osm", injector="osm-1.2", **TARGETED)
     ),
     "two meshes": Case(Result.BETWEEN_MESHES, TWO_MESHES, server=api(mesh="osm", injector="osm-1.2")),
+    "two meshes, no TLS at the server": Case(
+        Result.BETWEEN_MESHES,
+        "through the sidecars of two meshes, as plain text (sidecarDisabledMTLS)",
+        server=api(mesh="osm", injector="osm-1.2", tls=False),
+    ),
     "excluded on both sides": Case(Result.BYPASSED, DIRECT, web(**DIALLED), api(**TARGETED)),
     "excluded, to a server without a sidecar": Case(Result.BYPASSED, DIRECT, web(**DIALLED), unmeshed(api())),
     "a client without a sidecar, excluded on the server": Case(
@@ -167,10 +172,10 @@ CASES = {
         Result.BYPASSED, "no sidecar: straight to the outside", unmeshed(web()), dial=NOWHERE
     ),
     "an endpoint that is no pod": Case(
-        Result.LEAVES, "the client's sidecar takes it; the endpoint 192.0.2.1:5432 is no pod", dial=dial(EXTERNAL)
+        Result.LEAVES, "the client's sidecar takes it; the endpoint is no pod", dial=dial(EXTERNAL)
     ),
     "excluded, an endpoint that is no pod": Case(
-        Result.BYPASSED, "bypassed: straight to 192.0.2.1:5432, which is no pod", web(**DIALLED), dial=dial(EXTERNAL)
+        Result.BYPASSED, "bypassed: straight to an endpoint that is no pod", web(**DIALLED), dial=dial(EXTERNAL)
     ),
     "a Service that the sidecar does not route": Case(
         Result.LEAVES, UNROUTED, dial=dial(endpoint(), sidecar=()), routing=routing(Kind.BALANCED)
