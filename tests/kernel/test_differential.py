@@ -33,7 +33,7 @@ from tests.support.disagreements import (
 )
 from tests.support.pods import API, DNS, DNS_PROXY, DNS_PROXY_ADDRESS, SIDECAR_UID, WEB
 
-CONNECTIONS = int(os.environ.get("KUBECTL_FSM_CONNECTIONS", "12000"))
+CONNECTIONS = int(os.environ.get("KUBECTL_FSM_CONNECTIONS", "20000"))
 SEED = int(os.environ.get("KUBECTL_FSM_SEED", "1"))
 AT_ONCE = 80
 """Connections tried under one configuration: few, so that there are many configurations."""
