@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from kubectl_fsm import fields, interception, tracing
+from kubectl_fsm import fields, interception, tracing, verdicts
 from kubectl_fsm.cluster.interface import CONFIG_MAPS, PODS, Cluster
 from kubectl_fsm.errors import Forbidden, NotFound
 from kubectl_fsm.exclusions import Effective
@@ -213,7 +213,7 @@ def _moments(
 
 
 def _course(call: Call, sides: Sides, route: Route) -> Course:
-    return tracing.follow(call, sides.client, route.dials, sides.servers, route.routing)
+    return verdicts.follow(call, sides.client, route.dials, sides.servers, route.routing)
 
 
 def _end(clients: Sequence[Instance], request: Request) -> TraceEnd:

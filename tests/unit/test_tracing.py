@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from kubectl_fsm import interception, tracing
+from kubectl_fsm import interception, tracing, verdicts
 from kubectl_fsm.exclusions import effective
 from kubectl_fsm.generator import render
 from kubectl_fsm.interception import read_script
@@ -288,7 +288,7 @@ CASES = {
 
 def followed(case):
     servers = {case.server.address: case.server} if case.server else {}
-    return tracing.follow(case.call, case.client, [case.dial], servers, case.routing)
+    return verdicts.follow(case.call, case.client, [case.dial], servers, case.routing)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -483,14 +483,14 @@ def outbound_to_stand_in(one):
 
 def test_the_address_of_a_server_may_be_a_stand_in():
     loose = api(assumed=True)
-    (way,) = tracing.follow(APPLICATION, web(), [TO_API], {API: loose}, None).ways
+    (way,) = verdicts.follow(APPLICATION, web(), [TO_API], {API: loose}, None).ways
     assert [step.assumed for step in way.steps] == ["", "", "", ""], (
         "neither the sidecar's way out nor a port asks for it"
     )
     edit = first(f"PREROUTING -p tcp -d {API}/32 -j ACCEPT")
     strict = tracing.inbound(api(assumed=True, edit=edit), endpoint())
     assert (strict.decision, strict.assumed) == (Decision.DIRECT, API)
-    course = tracing.follow(APPLICATION, web(), [TO_API], {API: api(assumed=True, edit=edit)}, None)
+    course = verdicts.follow(APPLICATION, web(), [TO_API], {API: api(assumed=True, edit=edit)}, None)
     assert [step.hook for step in course.assumed] == ["PREROUTING"]
     by_sidecar = web(edit=first(f"OUTPUT -p tcp -d {API}/32 -m owner --uid-owner 1500 -j ACCEPT"))
     assert tracing.onward(APPLICATION, by_sidecar, endpoint(), {API: loose}).assumed == API
@@ -516,7 +516,7 @@ THREE = [endpoint(share=1 / 4), endpoint(API_2, share=1 / 4), endpoint("10.244.1
 
 def ways(*dials, client=None, **servers):
     known = {API: api(), API_2: side("pod/api-2", API_2), "10.244.1.5": unmeshed(side("pod/api-3", "10.244.1.5"))}
-    return tracing.follow(APPLICATION, client or web(), dials, known, None).ways
+    return verdicts.follow(APPLICATION, client or web(), dials, known, None).ways
 
 
 def summed(found):
@@ -542,7 +542,7 @@ def test_endpoints_that_fare_alike_are_one_way():
 )
 def test_endpoints_that_fare_otherwise_are_two_ways(one, two):
     endpoints = [endpoint(API, one[1]), endpoint(API_2, two[1])]
-    found = tracing.follow(APPLICATION, web(), [dial(*endpoints)], {API: one[0], API_2: two[0]}, None).ways
+    found = verdicts.follow(APPLICATION, web(), [dial(*endpoints)], {API: one[0], API_2: two[0]}, None).ways
     assert [way.endpoints for way in found] == [(endpoints[0],), (endpoints[1],)]
 
 
@@ -589,7 +589,7 @@ def test_a_dial_without_an_address_is_not_known():
 
 def test_the_spelling_of_a_rule_makes_no_other_course():
     def course(**traffic):
-        return tracing.follow(APPLICATION, web(**traffic), [TO_API], {API: api()}, None)
+        return verdicts.follow(APPLICATION, web(**traffic), [TO_API], {API: api()}, None)
 
     assert course(outboundPortExclusionList=[80]).gist == course(outboundPortExclusionList=[80, 443]).gist
     assert course(outboundPortExclusionList=[80]).gist != course().gist
@@ -606,13 +606,13 @@ def test_the_spelling_of_a_rule_makes_no_other_course():
 )
 def test_other_endpoints_or_shares_make_another_course(other):
     servers = {API: api(), API_2: side("pod/api", API_2)}
-    found = [tracing.follow(APPLICATION, web(), [one], servers, None).gist for one in (TO_API, other)]
+    found = [verdicts.follow(APPLICATION, web(), [one], servers, None).gist for one in (TO_API, other)]
     assert found[0] != found[1]
 
 
 def test_another_verdict_or_source_makes_another_course():
     def gist(server, client=None):
-        return tracing.follow(APPLICATION, client or web(), [TO_API], {API: server}, None).gist
+        return verdicts.follow(APPLICATION, client or web(), [TO_API], {API: server}, None).gist
 
     assert gist(api()) != gist(api(tls=False))
     assert gist(api()) != gist(api(mesh="other"))
