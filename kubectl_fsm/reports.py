@@ -201,8 +201,9 @@ class RestartItem(NamedTuple):
     """A workload in a restart.
 
     `result`: `planned` (a dry run), `done`, `started` (not waited for), `edited` (no rollout comes of it), `unchanged`,
-    `current` (nothing to do), `left` (not touched), `failed`, `interrupted`, `not begun`; `detail` is the reason. `outdated` of `replicas` pods ran outdated rules, `changes` are what the next
-    pods gain and lose; `verified` of `pods` new pods run the right rules.
+    `current` (nothing to do), `left` (not touched), `failed`, `interrupted`, `not begun`; `detail` is the reason.
+    `outdated` of `replicas` pods ran outdated rules, `changes` are what the next pods gain and lose; `verified` of `pods`
+    new pods run the right rules.
     """
 
     workload: str

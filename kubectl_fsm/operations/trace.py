@@ -317,7 +317,8 @@ def _notes(
         yield f"{left_out}: the client's sidecar does not route it"
     scripts = {scenery.situation(one).script for one in clients}
     if len(scripts) > 1:
-        yield f"the {len(clients)} pods of {clients[0].subject.workload.label} run {len(scripts)} different rules; this is {clients[0].title}"
+        pods = f"the {len(clients)} pods of {clients[0].subject.workload.label}"
+        yield f"{pods} run {len(scripts)} different rules; this is {clients[0].title}"
     if len(uids := _uids(clients[0])) > 1 and SIDECAR_UID in uids:
         yield f"one of its containers runs as the sidecar's user {SIDECAR_UID}, and is never intercepted"
     ways = [way for moment in moments for way in moment.course.ways]
