@@ -1,6 +1,6 @@
 """A traced connection as a table: a row for each step, a column for each moment."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from kubectl_fsm.output.grid import Style, grid
 from kubectl_fsm.output.visible import visible
@@ -96,15 +96,36 @@ def picks(course: Course, routing: Routing) -> str:
 
 
 def _hops(moment: Moment) -> str:
-    """Every step with the rule that decides."""
-    found = (step for way in moment.course.ways for step in way.steps)
-    steps = list({(step.pod, step.hook, step.by, *step.gist): step for step in found}.values())
+    """Every step with the rule that decides; once where it is the same for several endpoints or on several ways."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for number, way in enumerate(moment.course.ways, 1):
+        for row in dict.fromkeys(_hop(way, step) for step in way.steps):
+            found.setdefault(row, []).append(str(number))
+    named = len(moment.course.ways) > 1
     rows = [
-        [str(number), visible(step.pod), f"{step.hook} {step.by}", visible(step.destination), visible(decided(step)),
-         visible(step.rule) or "-"]
-        for number, step in enumerate(steps, 1)
-    ]  # fmt: skip
-    return grid([MOMENTS[moment.when], "POD", "HOOK", "SEES", "DECISION", "RULE"], rows)
+        [str(number), *([", ".join(ways)] if named else []), *row]
+        for number, (row, ways) in enumerate(found.items(), 1)
+    ]
+    head = [MOMENTS[moment.when], *(["WAY"] if named else []), "POD", "HOOK", "SEES", "DECISION", "RULE"]
+    return grid(head, rows)
+
+
+def _hop(way: Way, step: Step) -> tuple[str, ...]:
+    """A step to the first of a way's endpoints, with how many more there are where each has its own."""
+    sockets = _sockets(way)
+    more = f" and {len(sockets) - 1} more" if len(sockets) > 1 else ""
+    theirs = step in (way.inbound, way.last) and way.inbound is not way.onward
+    return (
+        visible(step.pod) + (more if theirs else ""),
+        f"{step.hook} {step.by}",
+        visible(step.destination) + (more if step.destination in sockets else ""),
+        visible(decided(step)),
+        visible(step.rule) or "-",
+    )
+
+
+def _sockets(way: Way) -> Sequence[str]:
+    return list(dict.fromkeys(one.socket for one in way.endpoints))
 
 
 def _trials(report: TraceReport) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -261,6 +262,31 @@ def test_ways_that_read_alike_are_counted_together(shown):
     assert rows[1].split() == ["web", "OUT", "sidecar", "sidecar"]
     assert rows[3].split(maxsplit=2)[2].startswith("1 of 3: sidecar  ")
     assert rows[4].strip() == "2 of 3: direct: port 8080"
+
+
+def hops(lines):
+    """The steps that the wide form lists: heading and cells."""
+    start = next(number for number, line in enumerate(lines) if line.endswith("RULE"))
+    end = next(number for number, line in enumerate(lines) if line.startswith("Follows"))
+    return [re.split(" {2,}", line) for line in lines[start:end]]
+
+
+def test_no_step_of_a_way_is_left_out_of_the_wide_form(shown):
+    """Also where the sidecar does the same as before: it sends on to the server, and to the application in its pod."""
+    web = bent(WEB, "api", "metadata", "labels", "app")
+    slices = endpoint_slice(*(endpoint(f"10.244.1.{n}", f"{'web' if n == 2 else 'api'}-{n - 2}") for n in (3, 4, 2)))
+    objects = [*cluster(web=web), at("10.244.1.4", "api-2"), service(PORT), slices]
+    head, *rows = hops(shown(objects, *TO_API, "-o", "wide"))
+    assert head == ["NOW", "WAY", "POD", "HOOK", "SEES", "DECISION", "RULE"]
+    own = "direct: the sidecar's own connections"
+    assert [row[:-1] for row in rows] == [
+        ["1", "1, 2", "pod/web-1", "OUTPUT application", "10.96.0.10:80", "sidecar"],
+        ["2", "1", "pod/web-1", "OUTPUT sidecar", "10.244.1.2:8080", "sidecar"],
+        ["3", "1", "pod/web-1", "OUTPUT sidecar", "127.0.0.1:8080", own],
+        ["4", "2", "pod/web-1", "OUTPUT sidecar", "10.244.1.3:8080 and 1 more", own],
+        ["5", "2", "pod/api-1 and 1 more", "PREROUTING network", "10.244.1.3:8080 and 1 more", "sidecar"],
+        ["6", "2", "pod/api-1 and 1 more", "OUTPUT sidecar", "127.0.0.1:8080", own],
+    ]
 
 
 def test_a_rule_by_hand_is_shown_with_where_it_leads(shown):
