@@ -6,24 +6,27 @@ from kubectl_fsm.output.grid import Style, grid
 from kubectl_fsm.output.visible import visible
 from kubectl_fsm.reports import Moment, TraceReport
 from kubectl_fsm.services import Kind, Routing
-from kubectl_fsm.tracing import Course, Decision, Step, Way
+from kubectl_fsm.tracing import Course, Decision, Result, Step, Way
 
 MOMENTS: Mapping[str, str] = {"now": "NOW", "after-restart": "AFTER RESTART", "next-pod": "NEXT POD"}
 """What a moment is called."""
+_MOODS: Mapping[Result, str] = {
+    Result.INTERCEPTED: "fine",
+    Result.BYPASSED: "fine",
+    Result.LEAVES: "open",
+    Result.REWRITTEN: "open",
+    Result.UNKNOWN: "open",
+}
+"""All other results are trouble."""
+_NAMED = 3
+_PERCENT = 0.01
+_DIGITS = 9
+"""As far as sums of shares are exact."""
 
 
 def as_course(report: TraceReport, style: Style) -> str:
     """The connection step by step, a column for each moment; a line in a cell for each distinct way."""
-    client = report.source.text.rpartition("/")[2]
-    target = report.target.partition(":")[0].rpartition("/")[2]
-    courses = [moment.course for moment in report.moments]
-    rows = [[f"{visible(client)} OUT", *(_cell(course, _outbound) for course in courses)]]
-    if report.service:
-        rows.append([f"{visible(target)} svc", *(picks(course, report.service) or "-" for course in courses)])
-    if any(way.inbound for course in courses for way in course.ways):
-        rows.append([f"{visible(target)} IN", *(_cell(course, _inbound) for course in courses)])
-    rows.append(["VERDICT", *(_cell(course, lambda way: way.text) for course in courses)])
-    parts = [grid(["", *(MOMENTS[moment.when] for moment in report.moments)], rows)]
+    parts = [_table(report, style)]
     if style.wide:
         parts += [_hops(moment) for moment in report.moments]
     if report.trials:
@@ -31,7 +34,46 @@ def as_course(report: TraceReport, style: Style) -> str:
     parts.append(f"{visible(_follows(report))}\n")
     parts += ["Assumes:\n", *(f"  {visible(text)}\n" for text in report.assumptions)]
     parts += [f"Note: {visible(note)}\n" for note in report.notes]
-    return "".join([*parts, *(f"Apply: {visible(command)}\n" for command in report.apply)])
+    if _breaks(report):
+        parts.append("Warning: what works now is expected to fail after the restart\n")
+    return "".join([*parts, *(f"After restart by: {visible(command)}\n" for command in report.apply)])
+
+
+def _table(report: TraceReport, style: Style) -> str:
+    client, server = visible(report.source.text.rpartition("/")[2]), visible(called(report))
+    courses = [moment.course for moment in report.moments]
+    columns = [course.ways if style.wide else _alike(course.ways) for course in courses]
+    rows = [[f"{client} OUT", *(_cell(ways, _outbound) for ways in columns)]]
+    if report.service:
+        rows.append([f"{server} svc", *(picks(course, report.service) or "-" for course in courses)])
+    if any(len(ways) > 1 for ways in columns):
+        rows.append(["WAYS", *(_legend(ways, style) for ways in columns)])
+    if any(way.inbound for ways in columns for way in ways):
+        rows.append([f"{server} IN", *(_cell(ways, _inbound) for ways in columns)])
+    rows.append(["VERDICT", *(_cell(ways, lambda way: visible(way.text)) for ways in columns)])
+    return grid(["", *(MOMENTS[moment.when] for moment in report.moments)], rows)
+
+
+def called(report: TraceReport) -> str:
+    """What to call whom the connection is for: as it was written, and a Service dialled by its address by its name."""
+    kind, _, name = report.target.partition(":")[0].rpartition("/")
+    if report.service and not kind:
+        return f"{report.service.port.service}.{report.service.port.namespace}"
+    return name
+
+
+def _breaks(report: TraceReport) -> bool:
+    """Whether an endpoint that the connection reaches well is trouble later."""
+    if len(report.moments) == 1:
+        return False
+    now, later = (moment.course for moment in report.moments)
+    return not _ends(now, "fine").isdisjoint(_ends(later, "trouble"))
+
+
+def _ends(course: Course, mood: str) -> set[str]:
+    """Where the ways lead that are `fine`, or `trouble`: endpoints, or what was dialled."""
+    ways = [way for way in course.ways if _MOODS.get(way.result, "trouble") == mood]
+    return {socket for way in ways for socket in _sockets(way) or [way.outbound.destination]}
 
 
 def _follows(report: TraceReport) -> str:
@@ -43,23 +85,54 @@ def _follows(report: TraceReport) -> str:
     return f"Follows {which} in {source.namespace}, calling {report.target} as {user} {source.uid}"
 
 
-def _cell(course: Course, text: Callable[[Way], str]) -> str:
-    """What each way says, a line each; where ways say the same, once, and else with how many endpoints each has."""
-    found: dict[str, int] = {}
-    for way in course.ways:
-        found[text(way)] = found.get(text(way), 0) + len(way.endpoints)
+def _alike(ways: Sequence[Way]) -> Sequence[Way]:
+    """The ways, as one where a table tells them alike, though rules of other words decide."""
+    found: dict[object, Way] = {}
+    for way in ways:
+        key = _outbound(way), _inbound(way), way.result, way.text
+        known = found.get(key, way._replace(share=0.0, endpoints=()))
+        share = None if known.share is None or way.share is None else known.share + way.share
+        found[key] = known._replace(share=share, endpoints=(*known.endpoints, *way.endpoints))
+    return list(found.values())
+
+
+def _cell(ways: Sequence[Way], text: Callable[[Way], str]) -> str:
+    """What each way says, a line each with the ways' numbers; where all say the same, once."""
+    found: dict[str, list[str]] = {}
+    for number, way in enumerate(ways, 1):
+        found.setdefault(text(way), []).append(str(number))
     if len(found) == 1:
-        return visible(next(iter(found)))
-    total = sum(found.values())
-    return "\n".join(visible(f"{count} of {total}: {said}") for said, count in found.items())
+        return next(iter(found))
+    return "\n".join(f"{', '.join(numbers)}: {said}" for said, numbers in found.items())
+
+
+def _legend(ways: Sequence[Way], style: Style) -> str:
+    """How many go which way: `1: 33 %, 1 endpoint`."""
+    lines = []
+    for number, way in enumerate(ways, 1):
+        sockets = _sockets(way)
+        count = f"{len(sockets) or 'no'} endpoint{'s' if len(sockets) > 1 else ''}"
+        said = count if way.share is None else f"{percent(way.share)}, {count}"
+        if style.wide and sockets:
+            more = f" and {len(sockets) - _NAMED} more" if len(sockets) > _NAMED else ""
+            said += f": {', '.join(sockets[:_NAMED])}{more}"
+        lines.append(f"{number}: {visible(said)}")
+    return "\n".join(lines)
+
+
+def percent(share: float) -> str:
+    """A share in whole percents, never 0 or 100 where it is only close to that."""
+    if 0 < share < _PERCENT:
+        return "< 1 %"
+    return "> 99 %" if 1 - _PERCENT < round(share, _DIGITS) < 1 else f"{share * 100:.0f} %"
 
 
 def _outbound(way: Way) -> str:
-    return decided(way.outbound)
+    return visible(decided(way.outbound))
 
 
 def _inbound(way: Way) -> str:
-    return decided(way.inbound) if way.inbound else "-"
+    return visible(decided(way.inbound)) if way.inbound else "-"
 
 
 def decided(step: Step) -> str:
@@ -91,7 +164,7 @@ def picks(course: Course, routing: Routing) -> str:
         return ""
     share = routing.endpoints[0].share
     if share is not None:
-        return f"{picker}, {len(routing.endpoints)} × {share * 100:.0f} %"
+        return f"{picker}, {len(routing.endpoints)} × {percent(share)}"
     return f"{picker}, {len(routing.endpoints)} endpoints"
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kubectl_fsm import cli, interception, tracing
+from kubectl_fsm import cli, interception, reports, tracing
 from kubectl_fsm.errors import Forbidden, NotFound
 from kubectl_fsm.generator import render
 from kubectl_fsm.operations import trace as operation
 from kubectl_fsm.output import grid, structured, table
-from kubectl_fsm.tracing import Course
+from kubectl_fsm.tracing import Course, Result
 from tests.unit.test_destinations import (
     API,
     PORT,
@@ -26,7 +26,7 @@ from tests.unit.test_destinations import (
     service,
     workload,
 )
-from tests.unit.test_every_combination import TRACE
+from tests.unit.test_every_combination import ENDPOINT, STEP, TRACE, WAY
 from tests.unit.test_guards_offline import NAMESPACE, deployment, meshconfig, pod, run  # noqa: F401 - a fixture
 from tests.unit.test_held_edits import OLD, Remote, carry_out, running
 from tests.unit.test_held_reports import hostile
@@ -102,7 +102,10 @@ def shown(run):  # noqa: F811
 
 
 def applied(lines):
-    return [line.removeprefix("Apply: ") for line in lines if line.startswith("Apply: ")]
+    return [line.removeprefix("After restart by: ") for line in lines if line.startswith("After restart by: ")]
+
+
+WARNING = "Warning: what works now is expected to fail after the restart"
 
 
 BEHIND = [service(PORT), SLICE]
@@ -186,6 +189,7 @@ def test_a_pod_that_the_next_injection_reaches_is_to_be_restarted(trace, shown):
     objects = [*cluster(web=unmeshed(labelled(WEB)), api=labelled(API)), *BEHIND]
     found = trace(objects, *TO_API)
     assert (found["verdict"], found["afterRestart"]["verdict"]) == ("plain-to-sidecar", "intercepted")
+    assert WARNING not in shown(objects, *TO_API)
     assert found["outbound"]["why"] == "it was made before it could be injected; the next pod will be"
     assert applied(shown(objects, *TO_API)) == ["kubectl fsm restart deploy/web -n shop"]
 
@@ -237,11 +241,17 @@ def test_servers_with_different_rules_are_shown_apart(shown, trace):
     both = endpoint_slice(endpoint("10.244.1.3", "api-1"), endpoint("10.244.1.4", "api-2"))
     objects = [*cluster(), other, service(PORT), both]
     rows = shown(objects, *TO_API)
-    assert [line.split("  ")[0] for line in rows[:9]] == [
-        *("", "web OUT", "api svc", "api IN", "", "VERDICT", "", "Follows pod/web-1 in shop, calling svc/api:80 as the image's user, taken for 0", "Assumes:")
-    ]  # fmt: skip
-    assert "1 of 2: intercepted, mTLS" in rows[5]
-    assert "1 of 2: expected to fail: the client's sidecar speaks TLS, the application gets it" in rows[6]
+    assert [re.split(" {2,}", line) for line in rows[:8]] == [
+        ["", "NOW", "AFTER RESTART"],
+        ["web OUT", "sidecar", "sidecar"],
+        ["api svc", "sidecar picks 1 of 2", "sidecar picks 1 of 2"],
+        ["WAYS", "1: 50 %, 1 endpoint", "1: 100 %, 2 endpoints"],
+        ["", "2: 50 %, 1 endpoint"],
+        ["api IN", "1: sidecar", "sidecar"],
+        ["", "2: direct: port 8080"],
+        ["VERDICT", "1: intercepted, mTLS", "intercepted, mTLS"],
+    ]
+    assert rows[8].strip() == "2: expected to fail: the client's sidecar speaks TLS, the application gets it"
     found = trace(objects, *TO_API)
     assert [(way["share"], way["endpoints"], way["verdict"]) for way in found["ways"]] == [
         (0.5, ["10.244.1.3:8080"], "intercepted"),
@@ -260,8 +270,115 @@ def test_ways_that_read_alike_are_counted_together(shown):
     slices = endpoint_slice(*(endpoint(f"10.244.1.{n + 2}", f"api-{n}") for n in (1, 2, 3)))
     rows = shown([*cluster(), *more, service(PORT), slices], *TO_API)
     assert rows[1].split() == ["web", "OUT", "sidecar", "sidecar"]
-    assert rows[3].split(maxsplit=2)[2].startswith("1 of 3: sidecar  ")
-    assert rows[4].strip() == "2 of 3: direct: port 8080"
+    assert [re.split(" {2,}", line)[1] for line in rows[3:7]] == [
+        *("1: 33 %, 1 endpoint", "2: 67 %, 2 endpoints", "1: sidecar", "2: direct: port 8080")
+    ]
+
+
+def table_of(*ways, style=PLAIN, **other):
+    """The lines of a trace whose connections go these ways now."""
+    moments = [reports.Moment("now", Course(ways))]
+    return table.as_table(TRACE._replace(moments=moments, **other), style).splitlines()
+
+
+def to(*addresses, **other):
+    """A way to these endpoints."""
+    return WAY._replace(endpoints=tuple(ENDPOINT._replace(address=address) for address in addresses), **other)
+
+
+LONG = to(*(f"10.0.0.{number}" for number in range(1, 6)), share=None)
+NOBODY = to(share=0.5, inbound=None, result=Result.LEAVES, text="leaves")
+OTHER = to("10.0.0.9", share=0.002, result=Result.UNKNOWN, text="not known")
+
+
+def test_each_line_names_the_ways_that_it_is_about():
+    lines = table_of(LONG, NOBODY, OTHER)
+    assert [re.split(" {2,}", line) for line in lines[1:9]] == [
+        ["web OUT", "direct: port 6379, MeshConfig"],
+        ["redis svc", "kube-proxy, 1 × 100 %"],
+        ["WAYS", "1: 5 endpoints"],
+        ["", "2: 50 %, no endpoint"],
+        ["", "3: < 1 %, 1 endpoint"],
+        ["redis IN", "1, 3: direct: port 6379, MeshConfig"],
+        ["", "2: -"],
+        ["VERDICT", "1: bypassed: straight"],
+    ]
+    assert [line.strip() for line in lines[9:11]] == ["2: leaves", "3: not known"]
+
+
+def test_the_wide_form_lists_what_is_at_the_end_of_each_way():
+    lines = table_of(LONG, NOBODY, OTHER, style=grid.Style(wide=True))
+    assert [line.removeprefix("WAYS").strip() for line in lines[3:6]] == [
+        "1: 5 endpoints: 10.0.0.1:6379, 10.0.0.2:6379, 10.0.0.3:6379 and 2 more",
+        "2: 50 %, no endpoint",
+        "3: < 1 %, 1 endpoint: 10.0.0.9:6379",
+    ]
+
+
+def test_an_endpoint_that_several_dials_reach_is_one():
+    assert "1: 50 %, 1 endpoint" in table_of(to("10.0.0.1", "10.0.0.1", share=0.5), NOBODY)[3]
+
+
+def test_ways_that_read_alike_have_no_share_where_one_is_not_known():
+    same = LONG._replace(share=0.5, endpoints=(ENDPOINT,), outbound=STEP._replace(rule="-A X -j ACCEPT"))
+    for ways in ((LONG, same), (same, LONG)):
+        assert table_of(*ways, NOBODY)[3].split("  ")[-1].strip() == "1: 6 endpoints"
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(1.0, "100 %"), (0.5, "50 %"), (1 / 3, "33 %"), (0.01, "1 %"), (0.009, "< 1 %"), (0.995, "> 99 %"), (0.99, "99 %"), (sum([0.1] * 10), "100 %")],
+)  # fmt: skip
+def test_shares(share, said):
+    routing = TRACE.service._replace(endpoints=[ENDPOINT._replace(share=share)])
+    assert table_of(WAY, service=routing)[2].endswith(f"kube-proxy, 1 × {said}")
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("svc/redis:6379", "redis"),
+        ("svc/redis.shop:6379", "redis.shop"),
+        ("svc/redis", "redis"),
+        ("10.96.12.7:6379", "redis.shop"),
+    ],
+)
+def test_a_service_is_called_by_its_name(target, name):
+    assert [line.split("  ")[0] for line in table_of(WAY, target=target)[2:4]] == [f"{name} svc", f"{name} IN"]
+
+
+@pytest.mark.parametrize(
+    ("target", "name"), [("api-1:80", "api-1"), ("deploy/api", "api"), ("10.0.0.1:80", "10.0.0.1")]
+)
+def test_what_is_no_service_is_called_as_it_was_written(target, name):
+    assert table_of(WAY, target=target, service=None)[2].startswith(f"{name} IN  ")
+
+
+FINE = to("10.0.0.1")
+TROUBLE = FINE._replace(result=Result.PLAIN_TO_SIDECAR, text="expected to fail")
+OPEN = FINE._replace(result=Result.LEAVES)
+ELSEWHERE = to("10.0.0.2", result=Result.REFUSED)
+OUTSIDE = to(text="bypassed: straight to the outside")
+
+
+@pytest.mark.parametrize(
+    ("now", "later", "warned"),
+    [
+        ([FINE], [TROUBLE], True),
+        ([FINE._replace(result=Result.INTERCEPTED)], [TROUBLE], True),
+        ([TROUBLE], [FINE], False),
+        ([FINE], [OPEN], False),
+        ([OPEN], [TROUBLE], False),
+        ([FINE, ELSEWHERE], [TROUBLE, ELSEWHERE], True),
+        ([TROUBLE, ELSEWHERE], [FINE, ELSEWHERE], False),
+        ([FINE, ELSEWHERE], [FINE._replace(result=Result.INTERCEPTED), ELSEWHERE], False),
+        ([OUTSIDE], [OUTSIDE._replace(result=Result.NO_ANSWER)], True),
+    ],
+)
+def test_a_restart_that_breaks_what_works_is_warned_of(now, later, warned):
+    moments = [reports.Moment("now", Course(now)), reports.Moment("after-restart", Course(later))]
+    *_, last, apply = table.as_table(TRACE._replace(moments=moments), PLAIN).splitlines()
+    assert (last, apply) == (WARNING if warned else "Note: a note", "After restart by: kubectl fsm restart")
 
 
 def hops(lines):
