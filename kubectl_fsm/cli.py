@@ -216,7 +216,7 @@ def _print(report: Report, connect: Connect, arguments: Arguments, streams: Stre
     from kubectl_fsm.output import grid, structured, table  # noqa: PLC0415 - not needed for help and usage errors
 
     output = arguments.text("--output")
-    style = grid.Style(wide=output == "wide", colour=_colour(arguments, streams))
+    style = grid.Style(wide=output == "wide", colour=_colour(arguments, streams), width=_width(streams))
     if output in ("json", "yaml", "name"):
         streams.data(
             {"json": structured.as_json, "yaml": structured.as_yaml, "name": structured.as_names}[output](report)
@@ -250,6 +250,15 @@ def _edited_text(cluster: Cluster, objects: Sequence[Object]) -> str:
 def _colour(arguments: Arguments, streams: Streams) -> bool:
     """Colour only on a terminal, and only where nobody objects (https://no-color.org)."""
     return streams.stdout.isatty() and not arguments.flag("--no-color") and not os.environ.get("NO_COLOR")
+
+
+def _width(streams: Streams) -> int | None:
+    """How wide the terminal is; through a pipe nothing has to fit."""
+    if not streams.stdout.isatty():
+        return None
+    import shutil  # noqa: PLC0415 - some ms to load
+
+    return shutil.get_terminal_size().columns
 
 
 def _level(text: str) -> int:

@@ -1,8 +1,9 @@
 """A traced connection as a table: a row for each step, a column for each moment."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
-from kubectl_fsm.output.grid import Style, grid
+from kubectl_fsm.output.grid import Style, fits, fitted, grid
 from kubectl_fsm.output.visible import visible
 from kubectl_fsm.reports import Moment, TraceReport
 from kubectl_fsm.services import Kind, Routing
@@ -25,12 +26,16 @@ _DIGITS = 9
 
 
 def as_course(report: TraceReport, style: Style) -> str:
-    """The connection step by step, a column for each moment; a line in a cell for each distinct way."""
-    parts = [_table(report, style)]
+    """The connection step by step, a column for each moment; a line in a cell for each distinct way.
+
+    Where that does not fit the terminal, the moments stand one below the other.
+    """
+    table = _table(report, report.moments, style)
+    parts = [table] if fits(table, style) else [_table(report, [moment], style) for moment in report.moments]
     if style.wide:
-        parts += [_hops(moment) for moment in report.moments]
+        parts += [_hops(moment, style) for moment in report.moments]
     if report.trials:
-        parts.append(_trials(report))
+        parts.append(_trials(report, style))
     parts.append(f"{visible(_follows(report))}\n")
     parts += ["Assumes:\n", *(f"  {visible(text)}\n" for text in report.assumptions)]
     parts += [f"Note: {visible(note)}\n" for note in report.notes]
@@ -39,9 +44,9 @@ def as_course(report: TraceReport, style: Style) -> str:
     return "".join([*parts, *(f"After restart by: {visible(command)}\n" for command in report.apply)])
 
 
-def _table(report: TraceReport, style: Style) -> str:
+def _table(report: TraceReport, moments: Sequence[Moment], style: Style) -> str:
     client, server = visible(report.source.text.rpartition("/")[2]), visible(called(report))
-    courses = [moment.course for moment in report.moments]
+    courses = [moment.course for moment in moments]
     columns = [course.ways if style.wide else _alike(course.ways) for course in courses]
     rows = [[f"{client} OUT", *(_cell(ways, _outbound) for ways in columns)]]
     if report.service:
@@ -50,8 +55,8 @@ def _table(report: TraceReport, style: Style) -> str:
         rows.append(["WAYS", *(_legend(ways, style) for ways in columns)])
     if any(way.inbound for ways in columns for way in ways):
         rows.append([f"{server} IN", *(_cell(ways, _inbound) for ways in columns)])
-    rows.append(["VERDICT", *(_cell(ways, lambda way: visible(way.text)) for ways in columns)])
-    return grid(["", *(MOMENTS[moment.when] for moment in report.moments)], rows)
+    rows.append(["VERDICT", *(_cell(ways, partial(_verdict, style)) for ways in columns)])
+    return grid(["", *(MOMENTS[moment.when] for moment in moments)], rows)
 
 
 def called(report: TraceReport) -> str:
@@ -70,9 +75,13 @@ def _breaks(report: TraceReport) -> bool:
     return not _ends(now, "fine").isdisjoint(_ends(later, "trouble"))
 
 
+def _mood(way: Way) -> str:
+    return _MOODS.get(way.result, "trouble")
+
+
 def _ends(course: Course, mood: str) -> set[str]:
     """Where the ways lead that are `fine`, or `trouble`: endpoints, or what was dialled."""
-    ways = [way for way in course.ways if _MOODS.get(way.result, "trouble") == mood]
+    ways = [way for way in course.ways if _mood(way) == mood]
     return {socket for way in ways for socket in _sockets(way) or [way.outbound.destination]}
 
 
@@ -135,6 +144,10 @@ def _inbound(way: Way) -> str:
     return visible(decided(way.inbound)) if way.inbound else "-"
 
 
+def _verdict(style: Style, way: Way) -> str:
+    return style.paint(_mood(way), visible(way.text))
+
+
 def decided(step: Step) -> str:
     """`sidecar`, `direct: port 6379, MeshConfig`."""
     word = step.decision.value
@@ -168,7 +181,7 @@ def picks(course: Course, routing: Routing) -> str:
     return f"{picker}, {len(routing.endpoints)} endpoints"
 
 
-def _hops(moment: Moment) -> str:
+def _hops(moment: Moment, style: Style) -> str:
     """Every step with the rule that decides; once where it is the same for several endpoints or on several ways."""
     found: dict[tuple[str, ...], list[str]] = {}
     for number, way in enumerate(moment.course.ways, 1):
@@ -180,7 +193,7 @@ def _hops(moment: Moment) -> str:
         for number, (row, ways) in enumerate(found.items(), 1)
     ]
     head = [MOMENTS[moment.when], *(["WAY"] if named else []), "POD", "HOOK", "SEES", "DECISION", "RULE"]
-    return grid(head, rows)
+    return fitted(head, rows, style)
 
 
 def _hop(way: Way, step: Step) -> tuple[str, ...]:
@@ -201,15 +214,15 @@ def _sockets(way: Way) -> Sequence[str]:
     return list(dict.fromkeys(one.socket for one in way.endpoints))
 
 
-def _trials(report: TraceReport) -> str:
+def _trials(report: TraceReport, style: Style) -> str:
     rows = [
         [
+            "yes" if trial.agrees else style.paint("NO"),
             MOMENTS[trial.when],
             visible(trial.connection),
             "\n".join(map(visible, sorted(trial.simulated))),
             "\n".join(visible(f"{count} × {seen}") for seen, count in sorted(trial.kernel.items())),
-            "yes" if trial.agrees else "NO",
         ]
         for trial in report.trials
     ]
-    return grid(["", "CONNECTION", "SIMULATED", f"KERNEL ({visible(report.judge)})", "AGREE"], rows)
+    return fitted(["AGREE", "WHEN", "CONNECTION", "SIMULATED", f"KERNEL ({visible(report.judge)})"], rows, style)

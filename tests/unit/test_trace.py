@@ -76,6 +76,129 @@ def test_every_golden_file_has_a_case():
     assert {path.name for path in GOLDEN.iterdir()} == cases
 
 
+# On a terminal
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Makes stdout a terminal of so many columns."""
+
+    def terminal(columns):
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+        monkeypatch.setenv("COLUMNS", str(columns))
+
+    return terminal
+
+
+ROOMY = """\
+         NOW                   AFTER RESTART
+web OUT  sidecar               direct: port 80, MeshConfig
+api svc  sidecar picks 1 of 2  kube-proxy, 2 × 50 %
+api IN   sidecar               sidecar
+VERDICT  \x1b[32mintercepted, mTLS\x1b[0m     \x1b[31mexpected to fail: plain text, the server's sidecar wants TLS\x1b[0m
+"""
+NARROW = """\
+         NOW
+web OUT  sidecar
+api svc  sidecar picks 1 of 2
+api IN   sidecar
+VERDICT  \x1b[32mintercepted, mTLS\x1b[0m
+         AFTER RESTART
+web OUT  direct: port 80, MeshConfig
+api svc  kube-proxy, 2 × 50 %
+api IN   sidecar
+VERDICT  \x1b[31mexpected to fail: plain text, the server's sidecar wants TLS\x1b[0m
+"""
+
+
+@pytest.mark.parametrize(("columns", "shown"), [(91, ROOMY), (90, NARROW), (80, NARROW)])
+def test_moments_that_do_not_fit_beside_each_other_stand_below(run, terminal, columns, shown):  # noqa: F811
+    terminal(columns)
+    code, out, err = run(restarting(), "trace", "deploy/web", "svc/api:80", "-n", "shop")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{shown}Follows ")
+
+
+def test_steps_that_do_not_fit_are_blocks(capsys, terminal):
+    terminal(80)
+    assert cli.main(["trace", *OF_SHOP["excluded-port-wide.txt"], "-f", SHOP, "--no-color"]) == 0
+    assert capsys.readouterr().out.splitlines()[4:17] == [
+        "VERDICT    expected to fail: plain text, the server's sidecar wants TLS",
+        "",
+        "NEXT POD  1",
+        "POD       deploy/web",
+        "HOOK      OUTPUT application",
+        "SEES      10.96.12.7:6379",
+        "DECISION  direct: port 6379, MeshConfig",
+        "RULE      -A FSM_PROXY_OUTBOUND -p tcp --match multiport --dports 6379 -j RETURN",
+        "",
+        "NEXT POD  2",
+        "POD       sts/redis",
+        "HOOK      PREROUTING network",
+        "SEES      10.244.255.5:6379",
+    ]
+
+
+def test_through_a_pipe_nothing_has_to_fit(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main(["trace", *OF_SHOP["excluded-port-wide.txt"], "-f", SHOP]) == 0
+    assert capsys.readouterr().out == (GOLDEN / "excluded-port-wide.txt").read_text()
+
+
+TRIALS = [
+    reports.Trial("now", "pod/web-1 → 10.96.12.7:6379", ["redis-1", "redis-0"], {"redis-1": 30, "redis-0": 34}),
+    reports.Trial("after-restart", "10.244.0.2 → redis-0", ["sidecar"], {"redis-0": 1}),
+]
+
+
+@pytest.mark.parametrize(("width", "no"), [(None, "NO"), (85, "\x1b[31mNO\x1b[0m")])
+def test_whether_the_kernel_agrees_comes_first(width, no):
+    lines = table_of(WAY, trials=TRIALS, style=grid.Style(colour=no != "NO", width=width))
+    assert [re.split(" {2,}", line) for line in lines[5:9]] == [
+        ["AGREE", "WHEN", "CONNECTION", "SIMULATED", "KERNEL (Linux)"],
+        ["yes", "NOW", "pod/web-1 → 10.96.12.7:6379", "redis-0", "34 × redis-0"],
+        ["", "redis-1", "30 × redis-1"],
+        [no, "AFTER RESTART", "10.244.0.2 → redis-0", "sidecar", "1 × redis-0"],
+    ]
+
+
+def test_trials_that_do_not_fit_are_blocks():
+    lines = table_of(WAY, trials=TRIALS, style=grid.Style(width=60))
+    assert lines[5:18] == [
+        "",
+        "AGREE           yes",
+        "WHEN            NOW",
+        "CONNECTION      pod/web-1 → 10.96.12.7:6379",
+        "SIMULATED       redis-0",
+        "                redis-1",
+        "KERNEL (Linux)  34 × redis-0",
+        "                30 × redis-1",
+        "",
+        "AGREE           NO",
+        "WHEN            AFTER RESTART",
+        "CONNECTION      10.244.0.2 → redis-0",
+        "SIMULATED       sidecar",
+    ]
+
+
+FINE_ONES = {Result.INTERCEPTED, Result.BYPASSED}
+OPEN_ONES = {Result.LEAVES, Result.REWRITTEN, Result.UNKNOWN}
+
+
+@pytest.mark.parametrize("result", Result)
+def test_the_verdict_has_the_colour_of_what_it_means(result):
+    said = table_of(WAY._replace(result=result, text="so"), style=grid.Style(colour=True))[4].split("  ")[-1].strip()
+    assert said == (
+        "\x1b[32mso\x1b[0m" if result in FINE_ONES else "so" if result in OPEN_ONES else "\x1b[31mso\x1b[0m"
+    )
+
+
+def test_each_of_several_verdicts_has_its_own_colour():
+    lines = table_of(FINE, TROUBLE, style=grid.Style(colour=True))
+    assert lines[6] == "VERDICT    1: \x1b[32mbypassed: straight\x1b[0m"
+    assert lines[7].strip() == "2: \x1b[31mexpected to fail\x1b[0m"
+
+
 # Now, and after a restart
 
 
@@ -853,7 +976,9 @@ def test_hostile_names_do_nothing_to_a_terminal(run, output, target):  # noqa: F
     assert "x\\n" in out or "mermaid" in output
 
 
-@pytest.mark.parametrize("style", [PLAIN, grid.Style(wide=True)], ids=["plain", "wide"])
+@pytest.mark.parametrize(
+    "style", [PLAIN, grid.Style(wide=True), grid.Style(wide=True, width=40)], ids=["plain", "wide", "narrow"]
+)
 def test_no_text_of_a_trace_forges_a_line(style):
     evil = hostile(TRACE)._replace(
         moments=[hostile(moment)._replace(when=moment.when) for moment in TRACE.moments],
@@ -863,7 +988,7 @@ def test_no_text_of_a_trace_forges_a_line(style):
     ways = [way._replace(text=f"{EVIL}{number}") for number, way in enumerate(now.course.ways)]
     shown = table.as_table(evil._replace(moments=[evil.moments[0], now._replace(course=Course(ways))]), style)
     assert all(char.isprintable() or char == "\n" for char in shown)
-    assert not [line for line in shown.splitlines() if line.startswith(("y", "\\x1b"))]
+    assert not [line for line in shown.splitlines() if line.startswith(("y", "\\x1b")) and line[:3] != "yes"]
     assert shown.count("x\\n\\x1b[2J\\u202ey") == shown.count("x\\n")
 
 
