@@ -135,7 +135,9 @@ def _course(course: Course) -> Mapping[str, Any]:
             "share": way.share,
             "endpoints": [one.socket for one in way.endpoints],
             "outbound": _step(way.outbound),
+            "onward": _step(way.onward),
             "inbound": _step(way.inbound),
+            "last": _step(way.last),
             "verdict": way.result.value,
             "explanation": way.text,
         }
@@ -175,6 +177,7 @@ def _hop(step: Step) -> Mapping[str, Any]:
         "destination": step.destination,
         **(_step(step) or {}),
         "address": step.address,
+        "assumed": bool(step.assumed),
         "path": [{"rule": rule, "matched": matched} for rule, matched in step.path],
     }
 

@@ -920,6 +920,11 @@ def test_a_stand_in_is_named_where_it_decided(trace):
     assert said.endswith(" stand in for them")
 
 
+def test_the_step_that_a_stand_in_decides_says_so(trace):
+    objects = [meshconfig(), NAMESPACE, deployment(), workload(), service(PORT, clusterIP="")]
+    assert [hop["assumed"] for hop in trace(objects, *TO_API)["hops"]] == [True, False, False, False]
+
+
 def test_stand_ins_of_several_pods_are_told_apart(trace):
     strict = OLD.replace("COMMIT", "-I PREROUTING -p tcp -d 10.9.9.9/32 -j ACCEPT\nCOMMIT")
     pods = {"web": bent(WEB, None, "status", "podIP"), "api": scripted(bent(API, None, "status", "podIP"), strict)}
@@ -1133,6 +1138,21 @@ def test_a_step_that_two_parts_share_is_one_hop(trace):
         ("OUTPUT", "application", 15001),
         ("OUTPUT", "sidecar", 15003),
         ("OUTPUT", "sidecar", 8080),
+    ]
+
+
+def test_each_way_has_its_own_steps(trace):
+    """So that hops can be told apart by way."""
+    other = scripted(
+        at("10.244.1.4", "api-2"), render("fsm-1.5", {}, {"traffic": {"inboundPortExclusionList": [8080]}})
+    )
+    both = endpoint_slice(endpoint("10.244.1.3", "api-1"), endpoint("10.244.1.4", "api-2"))
+    ways = trace([*cluster(), other, service(PORT), both], *TO_API)["ways"]
+    steps = [[way[key] and way[key]["why"] for key in ("outbound", "onward", "inbound", "last")] for way in ways]
+    leaving, own = "everything else that leaves the pod", "the sidecar's own connections"
+    assert steps == [
+        [leaving, own, "everything else that enters the pod", own],
+        [leaving, own, "excluded inbound ports", None],
     ]
 
 
