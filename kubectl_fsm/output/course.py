@@ -82,7 +82,7 @@ def _mood(way: Way) -> str:
 def _ends(course: Course, mood: str) -> set[str]:
     """Where the ways lead that are `fine`, or `trouble`: endpoints, or what was dialled."""
     ways = [way for way in course.ways if _mood(way) == mood]
-    return {socket for way in ways for socket in _sockets(way) or [way.outbound.destination]}
+    return {socket for way in ways for socket in sockets(way) or [way.outbound.destination]}
 
 
 def _follows(report: TraceReport) -> str:
@@ -119,12 +119,12 @@ def _legend(ways: Sequence[Way], style: Style) -> str:
     """How many go which way: `1: 33 %, 1 endpoint`."""
     lines = []
     for number, way in enumerate(ways, 1):
-        sockets = _sockets(way)
-        count = f"{len(sockets) or 'no'} endpoint{'s' if len(sockets) > 1 else ''}"
+        ends = sockets(way)
+        count = f"{len(ends) or 'no'} endpoint{'s' if len(ends) > 1 else ''}"
         said = count if way.share is None else f"{percent(way.share)}, {count}"
-        if style.wide and sockets:
-            more = f" and {len(sockets) - _NAMED} more" if len(sockets) > _NAMED else ""
-            said += f": {', '.join(sockets[:_NAMED])}{more}"
+        if style.wide and ends:
+            more = f" and {len(ends) - _NAMED} more" if len(ends) > _NAMED else ""
+            said += f": {', '.join(ends[:_NAMED])}{more}"
         lines.append(f"{number}: {visible(said)}")
     return "\n".join(lines)
 
@@ -198,19 +198,20 @@ def _hops(moment: Moment, style: Style) -> str:
 
 def _hop(way: Way, step: Step) -> tuple[str, ...]:
     """A step to the first of a way's endpoints, with how many more there are where each has its own."""
-    sockets = _sockets(way)
-    more = f" and {len(sockets) - 1} more" if len(sockets) > 1 else ""
+    ends = sockets(way)
+    more = f" and {len(ends) - 1} more" if len(ends) > 1 else ""
     theirs = step in (way.inbound, way.last) and way.inbound is not way.onward
     return (
         visible(step.pod) + (more if theirs else ""),
         f"{step.hook} {step.by}",
-        visible(step.destination) + (more if step.destination in sockets else ""),
+        visible(step.destination) + (more if step.destination in ends else ""),
         visible(decided(step)),
         visible(step.rule) or "-",
     )
 
 
-def _sockets(way: Way) -> Sequence[str]:
+def sockets(way: Way) -> Sequence[str]:
+    """A way's endpoints, each once, however many dials lead to it."""
     return list(dict.fromkeys(one.socket for one in way.endpoints))
 
 

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from itertools import count, pairwise
 from typing import NamedTuple
 
-from kubectl_fsm.output.course import MOMENTS, decided, picks
+from kubectl_fsm.output.course import MOMENTS, called, decided, percent, picks, sockets
 from kubectl_fsm.output.grid import Style
 from kubectl_fsm.output.table import alike, changes, title
 from kubectl_fsm.output.visible import visible
 from kubectl_fsm.reports import Moment, PodRules, RuleLine, RulesReport, TraceReport
-from kubectl_fsm.tracing import Course, Decision, Result, Way
+from kubectl_fsm.tracing import Course, Decision, Result, Step, Way
 
 _PLAIN = r"[0-9A-Za-z,]|(?<=[0-9A-Za-z])[-/](?=[0-9A-Za-z])|(?<=[0-9])\.(?=[0-9])|(?<=\S) (?=\S)"
 """What means nothing but itself in the text of a flowchart. All else in a label is an entity code."""
@@ -82,9 +82,9 @@ class Flowchart:
         self._write(f"{name}{label}{f':::{kind}' if kind else ''}")
         return name
 
-    def edge(self, start: str, end: str, arrow: str = "-->") -> None:
+    def edge(self, start: str, end: str, arrow: str = "-->", text: str = "") -> None:
         """An arrow: `-->`, dotted `-.->`, or `~~~`, which is not seen and only says what comes first."""
-        self._write(f"{start} {arrow} {end}")
+        self._write(f'{start} {arrow}|"{_label(text)}"| {end}' if text else f"{start} {arrow} {end}")
 
     @contextmanager
     def frame(self, label: str, direction: str, kind: str = "frame") -> Iterator[str]:
@@ -135,38 +135,50 @@ class _Stop(NamedTuple):
 
 
 def _moment(chart: Flowchart, report: TraceReport, moment: Moment) -> str:
+    ways = [(tuple(_stops(report, moment.course, way)), way.share) for way in moment.course.ways]
     with chart.frame(MOMENTS[moment.when], "LR") as frame:
         drawn: dict[tuple[_Stop, ...], str] = {}
-        for way in moment.course.ways:
-            stops = tuple(_stops(report, moment.course, way))
+        for stops, _ in ways:
             for length in range(1, len(stops) + 1):
                 if stops[:length] not in drawn:
                     lines, kind, rounded = stops[length - 1]
                     drawn[stops[:length]] = chart.node(*lines, kind=kind, rounded=rounded)
                     if length > 1:
-                        chart.edge(drawn[stops[: length - 1]], drawn[stops[:length]])
+                        before, here = stops[: length - 1], stops[:length]
+                        chart.edge(drawn[before], drawn[here], text=_share(ways, before, here))
     return frame
+
+
+def _share(
+    ways: Sequence[tuple[tuple[_Stop, ...], float | None]], before: tuple[_Stop, ...], here: tuple[_Stop, ...]
+) -> str:
+    """How many of all connections go on here; empty where all that came so far do, or where that is not known."""
+    onward = [(stops, share) for stops, share in ways if stops[: len(before)] == before]
+    shares = [share for stops, share in onward if stops[: len(here)] == here]
+    known = [share for share in shares if share is not None]
+    return percent(sum(known)) if len(onward) > len(shares) == len(known) else ""
 
 
 def _stops(report: TraceReport, course: Course, way: Way) -> Iterator[_Stop]:
     """A way from the application that calls to what becomes of it."""
     client = way.outbound.pod
     yield _Stop((f"application of {client}", f"calls {report.target}"), rounded=True)
-    yield _Stop((f"rules of {client}", decided(way.outbound)), _DECISIONS.get(way.outbound.decision, ""))
+    yield _ruled(way.outbound)
     if report.service and (picked := picks(course, report.service)):
-        yield _Stop((picked,), "sidecar" if way.onward else "")
+        yield _Stop((f"{called(report)} svc", picked), "sidecar" if way.onward else "")
     elif way.onward:
         yield _Stop((f"sidecar of {client}",), "sidecar")
     if way.onward and way.onward.decision is not Decision.DIRECT:
-        yield _Stop(
-            (f"rules of {client}, for its sidecar", decided(way.onward)), _DECISIONS.get(way.onward.decision, "")
-        )
+        yield _ruled(way.onward, ", its sidecar")
     if way.inbound and way.inbound is not way.onward:
-        more = f" and {len(way.endpoints) - 1} more" if len(way.endpoints) > 1 else ""
-        yield _Stop(
-            (f"rules of {way.inbound.pod}{more}", decided(way.inbound)), _DECISIONS.get(way.inbound.decision, "")
-        )
+        yield _ruled(way.inbound, more=len(sockets(way)) - 1)
     yield _Stop((way.text,), _RESULTS.get(way.result, "dropped"), rounded=True)
+
+
+def _ruled(step: Step, who: str = "", *, more: int = 0) -> _Stop:
+    """What the rules of a pod, and of as many more, decide."""
+    pods = f"{step.pod} and {more} more" if more > 0 else step.pod
+    return _Stop((f"rules of {pods}: {step.hook}{who}", decided(step), step.rule), _DECISIONS.get(step.decision, ""))
 
 
 def _pod(chart: Flowchart, group: Sequence[PodRules]) -> str:

@@ -17,15 +17,6 @@ from tests.unit.test_held_reports import ITEM, hostile
 STATES = (
     *("current", "outdated", "not-injected", "failed", "no-interception", "external", "template", "refused", "unknown"),
 )
-STYLES = """\
-  classDef direct fill:#dafbe1,stroke:#1a7f37,color:#1f2328
-  classDef sidecar fill:#ddf4ff,stroke:#0969da,color:#1f2328
-  classDef dropped fill:#ffebe9,stroke:#cf222e,color:#1f2328
-  classDef never stroke-dasharray:4
-  classDef note fill:none,stroke:none
-  classDef frame fill:none,stroke:#8c959f
-  classDef rule fill:none,stroke:#8c959f55
-"""
 RULES = [
     RuleLine("OUTBOUND", "OUT", "-j X", "all", "go on in X", "a jump", [], decides=False),
     RuleLine("OUTBOUND", "X", "-d 10.0.0.0/8 -j DROP", "to 10.0.0.0/8", "drop", "unwanted", [], decides=True),
@@ -40,8 +31,13 @@ def drawn(*items):
     return picture.as_mermaid(reports.RulesReport(items, "context x"))
 
 
+def plainly(text):
+    """A picture without what its classes look like."""
+    return re.sub("^  classDef .*\n", "", text, flags=re.MULTILINE)
+
+
 def test_the_rules_of_a_pod():
-    assert drawn(POD, POD._replace(pod="web-2")) == (
+    assert plainly(drawn(POD, POD._replace(pod="web-2"))) == (
         """\
 flowchart TB
   subgraph n1["pod/web-1, pod/web-2 #183; deploy/web #183; mesh fsm 1.5.1 #40;fsm-system#41; #183; sidecar ready #183; OUTDATED"]
@@ -94,8 +90,7 @@ flowchart TB
     n13 ~~~ n21
   end
 """
-        + STYLES
-        + "  class n4,n7,n10,n15,n18 rule\n  class n2,n13,n1 frame\n"
+        "  class n4,n7,n10,n15,n18 rule\n  class n2,n13,n1 frame\n"
     )
 
 
@@ -103,7 +98,7 @@ def test_pods_without_rules():
     bare = ITEM._replace(rules=[], exclusions=[], settings=[], workload="", sidecar="", mesh_version="")
     late = bare._replace(state="not-injected", reason="it was made before")
     failed = bare._replace(pod="web-2", state="failed", reason="exit code 1", script="")
-    assert drawn(late, failed) == (
+    assert plainly(drawn(late, failed)) == (
         """\
 flowchart TB
   subgraph n1["pod/web-1 #183; mesh fsm #40;fsm-system#41; #183; NOT-INJECTED"]
@@ -140,10 +135,9 @@ flowchart TB
   end
   n1 ~~~ n13
 """
-        + STYLES
-        + "  class n4,n9 rule\n  class n2,n7,n1,n13 frame\n"
+        "  class n4,n9 rule\n  class n2,n7,n1,n13 frame\n"
     )
-    assert drawn() == "flowchart TB\n" + STYLES
+    assert plainly(drawn()) == "flowchart TB\n"
 
 
 NAME, LABEL = "n[1-9][0-9]*", r'"((?:[0-9A-Za-z ,./-]|#[0-9]+;|<br/>)+)"'
@@ -153,8 +147,8 @@ GRAMMAR = {
     "end": r"end",
     "box": rf"({NAME})\[{LABEL}\](?::::([a-z]+))?",
     "round": rf"({NAME})\(\[{LABEL}\]\)(?::::([a-z]+))?",
-    "edge": rf"({NAME}) (-->|-\.->|~~~) ({NAME})",
-    "classDef": r"classDef ([a-z]+) [a-z]+[a-z0-9:#,-]*",
+    "edge": rf"({NAME}) (-->|-\.->|~~~)(?:\|{LABEL}\|)? ({NAME})",
+    "classDef": r"classDef ([a-z]+) ([a-z]+[a-z0-9:#,-]*)",
     "class": rf"class ({NAME}(?:,{NAME})*) ([a-z]+)",
 }
 
@@ -166,7 +160,8 @@ class Chart:
         first, *lines = text.splitlines()
         assert first == "flowchart TB"
         self.labels, self.kinds, self.inside, self.edges, self.rounded = {}, {}, {}, [], set()
-        styles, used, frames = set(), set(), []
+        self.shares = {}
+        self.styles, self.used, frames = {}, set(), []
         expected = None
         for line in lines:
             depth = 1 + len(frames) - (line.strip() == "end")
@@ -181,7 +176,7 @@ class Chart:
                 self.labels[found[1]] = [decoded(part) for part in found[2].split("<br/>")]
                 self.inside[found[1]] = frames[-1] if frames else ""
             if kind in ("box", "round") and found[3]:
-                used.add(found[3])
+                self.used.add(found[3])
                 self.kinds[found[1]] = found[3]
             if kind == "round":
                 self.rounded.add(found[1])
@@ -190,15 +185,17 @@ class Chart:
             elif kind == "end":
                 frames.pop()
             elif kind == "edge":
-                assert {found[1], found[3]} <= self.labels.keys()
-                self.edges.append((found[1], found[2], found[3]))
+                assert {found[1], found[4]} <= self.labels.keys()
+                self.edges.append((found[1], found[2], found[4]))
+                self.shares[found[1], found[4]] = found[3] and decoded(found[3])
             elif kind == "classDef":
-                styles.add(found[1])
+                assert found[1] not in self.styles
+                self.styles[found[1]] = dict(one.split(":") for one in found[2].split(","))
             elif kind == "class":
-                used.add(found[2])
+                self.used.add(found[2])
                 assert set(found[1].split(",")) <= self.labels.keys()
         assert not frames
-        assert used <= styles
+        assert self.used <= self.styles.keys()
 
     def ladders(self):
         """`(title, hook) -> rungs`, each what the boxes of one rule say, followed from the start down."""
@@ -360,49 +357,100 @@ def test_a_trace_parts_where_its_ways_do():
     taken = STEP._replace(decision=Decision.SIDECAR, port=15001, entry="", sources=())
     own = taken._replace(by="sidecar", uid=1500, decision=Decision.DIRECT, why="its own")
     server = STEP._replace(pod="pod/redis-0", hook="PREROUTING", decision=Decision.SIDECAR, entry="")
-    both = Way(0.5, (ENDPOINT, ENDPOINT), taken, own, server, None, Result.INTERCEPTED, "intercepted, mTLS")
+    both = Way(
+        2 / 3,
+        (ENDPOINT, ENDPOINT._replace(address="10.244.0.6")),
+        taken,
+        own,
+        server,
+        None,
+        Result.INTERCEPTED,
+        "intercepted, mTLS",
+    )
     plain = both._replace(
         inbound=server._replace(pod="pod/redis-1", decision=Decision.DIRECT, why="excluded"),
-        endpoints=(ENDPOINT,),
+        share=1 / 3,
+        endpoints=(ENDPOINT._replace(address="10.244.0.7"),),
         result=Result.SIDECAR_TO_PLAIN,
         text="expected to fail",
     )
-    assert traced(both, plain) == (
+    assert plainly(traced(both, plain)) == (
         """\
 flowchart TB
   subgraph n1["NOW"]
     direction LR
     n2(["application of pod/web-1<br/>calls svc/redis#58;6379"])
-    n3["rules of pod/web-1<br/>sidecar"]:::sidecar
+    n3["rules of pod/web-1#58; OUTPUT<br/>sidecar<br/>#45;A FSM#95;PROXY#95;OUTBOUND #45;j RETURN"]:::sidecar
     n2 --> n3
-    n4["sidecar picks 1 of 3"]:::sidecar
+    n4["redis svc<br/>sidecar picks 1 of 3"]:::sidecar
     n3 --> n4
-    n5["rules of pod/redis-0 and 1 more<br/>sidecar"]:::sidecar
-    n4 --> n5
+    n5["rules of pod/redis-0 and 1 more#58; PREROUTING<br/>sidecar<br/>#45;A FSM#95;PROXY#95;OUTBOUND #45;j RETURN"]:::sidecar
+    n4 -->|"#8288;67 #37;"| n5
     n6(["intercepted, mTLS"]):::sidecar
     n5 --> n6
-    n7["rules of pod/redis-1<br/>direct#58; excluded"]:::direct
-    n4 --> n7
+    n7["rules of pod/redis-1#58; PREROUTING<br/>direct#58; excluded<br/>#45;A FSM#95;PROXY#95;OUTBOUND #45;j RETURN"]:::direct
+    n4 -->|"#8288;33 #37;"| n7
     n8(["expected to fail"]):::dropped
     n7 --> n8
   end
   subgraph n9["AFTER RESTART"]
     direction LR
     n10(["application of pod/web-1<br/>calls svc/redis#58;6379"])
-    n11["rules of pod/web-1<br/>sidecar"]:::sidecar
+    n11["rules of pod/web-1#58; OUTPUT<br/>sidecar<br/>#45;A FSM#95;PROXY#95;OUTBOUND #45;j RETURN"]:::sidecar
     n10 --> n11
-    n12["sidecar picks 1 of 2"]:::sidecar
+    n12["redis svc<br/>sidecar picks 1 of 2"]:::sidecar
     n11 --> n12
-    n13["rules of pod/redis-0 and 1 more<br/>sidecar"]:::sidecar
+    n13["rules of pod/redis-0 and 1 more#58; PREROUTING<br/>sidecar<br/>#45;A FSM#95;PROXY#95;OUTBOUND #45;j RETURN"]:::sidecar
     n12 --> n13
     n14(["intercepted, mTLS"]):::sidecar
     n13 --> n14
   end
   n1 ~~~ n9
 """
-        + STYLES
-        + "  class n1,n9 frame\n"
+        "  class n1,n9 frame\n"
     )
+
+
+def test_each_branch_has_its_share_where_that_is_known():
+    def shares(*shares):
+        ways = [
+            WAY._replace(share=share, inbound=STEP._replace(pod=f"pod/{number}")) for number, share in enumerate(shares)
+        ]
+        return list(
+            Chart(picture.as_mermaid(TRACE._replace(moments=[reports.Moment("now", Course(ways))]))).shares.values()
+        )
+
+    assert shares(1.0) == [None] * 4
+    assert shares(0.25, 0.7, 0.005) == [None, None, "25 %", None, "70 %", None, "< 1 %", None]
+    assert shares(None, 0.25) == [None, None, None, None, "25 %", None]
+
+
+def test_ways_that_are_drawn_as_one_have_one_share():
+    aside = WAY._replace(share=0.25, inbound=STEP._replace(pod="pod/aside"))
+    ways = [WAY._replace(share=0.25), aside, WAY._replace(share=0.5), aside._replace(share=0.0)]
+    chart = Chart(picture.as_mermaid(TRACE._replace(moments=[reports.Moment("now", Course(ways))])))
+    assert [share for share in chart.shares.values() if share] == ["75 %", "25 %"]
+
+
+def light(colour):
+    """The relative luminance that WCAG 2 defines."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_what_classes_look_like():
+    """None is defined in vain, those of different meaning differ, and text on a colour can be read, also in dark mode."""
+    dropped = WAY._replace(result=Result.REFUSED)
+    charts = [Chart(drawn(POD)), Chart(traced(WAY, dropped))]
+    styles = charts[0].styles
+    assert styles == charts[1].styles
+    assert set().union(*(chart.used for chart in charts)) == styles.keys()
+    filled = {name: look for name, look in styles.items() if look.get("fill", "none") != "none"}
+    assert set(filled) == {"direct", "sidecar", "dropped"}
+    assert len({look["fill"] for look in filled.values()}) == len({look["stroke"] for look in filled.values()}) == 3
+    for look in filled.values():
+        assert (light(look["fill"]) + 0.05) / (light(look["color"]) + 0.05) > 7
 
 
 def test_a_trace_to_nobody_ends_with_the_rules():
@@ -414,7 +462,7 @@ flowchart TB
   subgraph n1["NEXT POD"]
     direction LR
     n2(["application of pod/web-1<br/>calls svc/redis#58;6379"])
-    n3["rules of pod/web-1<br/>direct#58; port 6379, MeshConfig"]:::direct
+    n3["rules of pod/web-1#58; OUTPUT<br/>direct#58; port 6379, MeshConfig<br/>#45;A FSM#95;PROXY#95;OUTBOUND #45;j RETURN"]:::direct
     n2 --> n3
     n4(["bypassed#58; straight to the outside"]):::direct
     n3 --> n4
@@ -430,7 +478,7 @@ def test_a_sidecar_that_takes_its_own_connection_is_drawn():
     text = picture.as_mermaid(TRACE._replace(moments=[reports.Moment("now", Course([way]))], service=None))
     for line in (
         '["sidecar of pod/web-1"]:::sidecar',
-        '["rules of pod/web-1, for its sidecar<br/>rejected#58; a rule of its own"]:::dropped',
+        '["rules of pod/web-1#58; OUTPUT, its sidecar<br/>rejected#58; a rule of its own<br/>#45;A FSM#95;PROXY#95;OUTBOUND #45;j RETURN"]:::dropped',
         '(["refused by the client#39;s rules"]):::dropped',
     ):
         assert line in text
@@ -451,7 +499,7 @@ def test_every_result_of_a_trace_is_drawn(result):
 
 @pytest.mark.parametrize("text", CORPUS)
 def test_no_text_of_a_trace_is_more_than_text(text):
-    step = STEP._replace(pod=text, entry=text, why=text, sources=(text,))
+    step = STEP._replace(pod=text, entry=text, why=text, sources=(text,), rule=text)
     way = WAY._replace(outbound=step, onward=None, inbound=step, text=text)
     moments = [reports.Moment("now", Course([way]))]
     chart = Chart(picture.as_mermaid(TRACE._replace(target=text, moments=moments)))
