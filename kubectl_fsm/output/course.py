@@ -98,7 +98,7 @@ def _alike(ways: Sequence[Way]) -> Sequence[Way]:
     """The ways, as one where a table tells them alike, though rules of other words decide."""
     found: dict[object, Way] = {}
     for way in ways:
-        key = _outbound(way), _inbound(way), way.result, way.text
+        key = _outbound(way), _inbound(way), way.text
         known = found.get(key, way._replace(share=0.0, endpoints=()))
         share = None if known.share is None or way.share is None else known.share + way.share
         found[key] = known._replace(share=share, endpoints=(*known.endpoints, *way.endpoints))
@@ -200,7 +200,7 @@ def _hop(way: Way, step: Step) -> tuple[str, ...]:
     """A step to the first of a way's endpoints, with how many more there are where each has its own."""
     ends = sockets(way)
     more = f" and {len(ends) - 1} more" if len(ends) > 1 else ""
-    theirs = step in (way.inbound, way.last) and way.inbound is not way.onward
+    theirs = step in (way.inbound, way.last)
     return (
         visible(step.pod) + (more if theirs else ""),
         f"{step.hook} {step.by}",
