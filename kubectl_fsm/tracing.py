@@ -64,6 +64,11 @@ class Result(Enum):
     UNKNOWN = "unknown"
 
 
+_FAILURES = (Result.REFUSED, Result.NO_ANSWER, Result.LOOPS)
+EXPECTED_TO_FAIL = "expected to fail"
+"""How the text of a mixed way begins where one side does not speak what the other expects."""
+
+
 class Side(NamedTuple):
     """A pod at one moment.
 
@@ -152,6 +157,11 @@ class Way(NamedTuple):
     last: Step | None
     result: Result
     text: str
+
+    @property
+    def fails(self) -> bool:
+        """Whether nothing is expected to come of the connection."""
+        return self.result in _FAILURES or self.text.startswith(EXPECTED_TO_FAIL)
 
     @property
     def steps(self) -> Sequence[Step]:

@@ -6,6 +6,7 @@ from kubectl_fsm.meshes import INBOUND_LISTENER, OUTBOUND_LISTENER, RESERVED_POR
 from kubectl_fsm.netfilter.targets import POD_IP
 from kubectl_fsm.services import Endpoint, Kind, Routing
 from kubectl_fsm.tracing import (
+    EXPECTED_TO_FAIL,
     Call,
     Course,
     Decision,
@@ -164,14 +165,14 @@ def _arrived(way: Way, client: Side, server: Side, endpoint: Endpoint) -> Way:
 def _both(client: Side, server: Side) -> tuple[Result, str]:
     if client.mesh != server.mesh:
         if server.tls:
-            return Result.BETWEEN_MESHES, "expected to fail: the server's sidecar wants TLS of its own mesh"
+            return Result.BETWEEN_MESHES, f"{EXPECTED_TO_FAIL}: the server's sidecar wants TLS of its own mesh"
         return Result.BETWEEN_MESHES, "through the sidecars of two meshes, as plain text (sidecarDisabledMTLS)"
     return Result.INTERCEPTED, "intercepted, mTLS" if server.tls else "intercepted, without TLS (sidecarDisabledMTLS)"
 
 
 def _to_sidecar(server: Side) -> tuple[Result, str]:
     if server.tls:
-        return Result.PLAIN_TO_SIDECAR, "expected to fail: plain text, the server's sidecar wants TLS"
+        return Result.PLAIN_TO_SIDECAR, f"{EXPECTED_TO_FAIL}: plain text, the server's sidecar wants TLS"
     return Result.PLAIN_TO_SIDECAR, "plain text to the server's sidecar, which takes it (sidecarDisabledMTLS)"
 
 
@@ -180,7 +181,7 @@ def _from_sidecar(client: Side, server: Side) -> tuple[Result, str]:
         text = "the client's sidecar takes it; the server has none: plain text, if egress is allowed"
         return Result.SIDECAR_TO_PLAIN, text
     if client.mesh == server.mesh and client.tls:
-        return Result.SIDECAR_TO_PLAIN, "expected to fail: the client's sidecar speaks TLS, the application gets it"
+        return Result.SIDECAR_TO_PLAIN, f"{EXPECTED_TO_FAIL}: the client's sidecar speaks TLS, the application gets it"
     return Result.SIDECAR_TO_PLAIN, "the client's sidecar takes it, and it reaches the application as plain text"
 
 

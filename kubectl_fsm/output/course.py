@@ -11,14 +11,7 @@ from kubectl_fsm.tracing import Course, Decision, Result, Step, Way
 
 MOMENTS: Mapping[str, str] = {"now": "NOW", "after-restart": "AFTER RESTART", "next-pod": "NEXT POD"}
 """What a moment is called."""
-_MOODS: Mapping[Result, str] = {
-    Result.INTERCEPTED: "fine",
-    Result.BYPASSED: "fine",
-    Result.LEAVES: "open",
-    Result.REWRITTEN: "open",
-    Result.UNKNOWN: "open",
-}
-"""All other results are trouble."""
+_FINE = (Result.INTERCEPTED, Result.BYPASSED)
 _NAMED = 3
 _PERCENT = 0.01
 _DIGITS = 9
@@ -76,7 +69,7 @@ def _breaks(report: TraceReport) -> bool:
 
 
 def _mood(way: Way) -> str:
-    return _MOODS.get(way.result, "trouble")
+    return "trouble" if way.fails else "fine" if way.result in _FINE else "open"
 
 
 def _ends(course: Course, mood: str) -> set[str]:

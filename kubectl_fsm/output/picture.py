@@ -53,10 +53,7 @@ _RESULTS: Mapping[Result, str] = {
     Result.INTERCEPTED: "sidecar",
     Result.LEAVES: "sidecar",
     Result.BYPASSED: "direct",
-    Result.REWRITTEN: "",
-    Result.UNKNOWN: "",
 }
-"""All other results are trouble."""
 _STARTS: Mapping[str, str] = {"OUTBOUND": "a process of the pod", "INBOUND": "the network"}
 
 
@@ -172,7 +169,7 @@ def _stops(report: TraceReport, course: Course, way: Way) -> Iterator[_Stop]:
         yield _ruled(way.onward, ", its sidecar")
     if way.inbound and way.inbound is not way.onward:
         yield _ruled(way.inbound, more=len(sockets(way)) - 1)
-    yield _Stop((way.text,), _RESULTS.get(way.result, "dropped"), rounded=True)
+    yield _Stop((way.text,), "dropped" if way.fails else _RESULTS.get(way.result, ""), rounded=True)
 
 
 def _ruled(step: Step, who: str = "", *, more: int = 0) -> _Stop:

@@ -491,10 +491,11 @@ def test_every_result_of_a_trace_is_drawn(result):
         "intercepted": ":::sidecar",
         "leaves": ":::sidecar",
         "bypassed": ":::direct",
-        "rewritten": "",
-        "unknown": "",
+        **dict.fromkeys(("refused", "no-answer", "loops"), ":::dropped"),
     }
-    assert f'(["and so it ends"]){kind.get(result.value, ":::dropped")}\n' in traced(way)
+    assert f'(["and so it ends"]){kind.get(result.value, "")}\n' in traced(way)
+    failing = way._replace(text="expected to fail")
+    assert '(["expected to fail"]):::dropped\n' in traced(failing)
 
 
 @pytest.mark.parametrize("text", CORPUS)
