@@ -31,6 +31,7 @@ from kubectl_fsm.reports import (
     Question,
     Report,
     RulesReport,
+    StatusReport,
     TraceReport,
     Warned,
 )
@@ -145,7 +146,7 @@ def _run(argv: Sequence[str], streams: Streams) -> int:
         _say_error(streams, failure, argv)
     if failures:
         return failures[0].exit_code
-    return _OUTDATED if isinstance(report, RulesReport) and report.exit_code and report.outdated else 0
+    return _OUTDATED if isinstance(report, RulesReport | StatusReport) and report.exit_code and report.outdated else 0
 
 
 def _match(verb: str, usage: str, words: Sequence[str]) -> Arguments:

@@ -116,7 +116,7 @@ def _at(obj: Object, path: tuple[Step, ...]) -> Any:
         if isinstance(step, int):
             found = found[step]
             continue
-        if not isinstance(found, Mapping):
+        if type(found) is not dict and not isinstance(found, Mapping):  # most are, and the first question is cheap
             raise _wrong(obj, path[:depth], "an object", found)
         found = found.get(step)
     return found

@@ -154,7 +154,7 @@ def running(pod: Object, mesh: Mesh) -> Running | None:
     return read_script(text)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def read_script(text: str) -> Running:
     """What a script programs; many pods have the same, which is read once. Raises `RulesSyntaxError`."""
     script = read(text)

@@ -232,6 +232,64 @@ class EditsReport(NamedTuple):
     rolled: RestartReport
 
 
+class MeshStatus(NamedTuple):
+    """A mesh: what it is called, its interception mode (empty: it has none), and what is worth knowing."""
+
+    mesh: str
+    version: str
+    namespace: str
+    mode: str
+    notes: Sequence[str]
+
+
+class WorkloadStatus(NamedTuple):
+    """A workload's pods that live, by what they run.
+
+    `injected` of `pods` have the sidecar; of these `current` and `outdated` run rules, `failed` could not load them.
+    `changes` is what the next pods gain and lose; `failures` are the failed init containers' own words; `blocked` why a
+    restart would leave it alone, with what else stands in its way; `idle` entries that do nothing; `notes` the rest.
+    """
+
+    namespace: str
+    workload: str
+    mesh: str
+    pods: int
+    injected: int
+    current: int
+    outdated: int
+    failed: int
+    changes: Sequence[str]
+    failures: Sequence[str]
+    blocked: Sequence[str]
+    idle: Sequence[str]
+    notes: Sequence[str]
+
+
+class StatusReport(NamedTuple):
+    """`kubectl fsm status`.
+
+    `finished` pods are left out, and `outside` those of namespaces that are in no mesh.
+    """
+
+    items: Sequence[WorkloadStatus]
+    origin: str
+    scope: str
+    meshes: Sequence[MeshStatus]
+    finished: int
+    outside: int
+    only_outdated: bool = False
+    exit_code: bool = False
+
+    @property
+    def shown(self) -> Sequence[WorkloadStatus]:
+        """The workloads to show."""
+        return [item for item in self.items if item.outdated or not self.only_outdated]
+
+    @property
+    def outdated(self) -> bool:
+        return any(item.outdated for item in self.items)
+
+
 class TraceEnd(NamedTuple):
     """Who a traced connection comes from.
 
@@ -311,5 +369,14 @@ class VersionReport(NamedTuple):
     meshes: Sequence[MeshVersion] | None
 
 
-Report = RulesReport | TraceReport | ExclusionsReport | EditReport | EditsReport | RestartReport | VersionReport
+Report = (
+    StatusReport
+    | RulesReport
+    | TraceReport
+    | ExclusionsReport
+    | EditReport
+    | EditsReport
+    | RestartReport
+    | VersionReport
+)
 Document = dict[str, Any]

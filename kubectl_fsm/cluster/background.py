@@ -21,6 +21,13 @@ def gather(calls: Sequence[Callable[[], Any]], limit: int) -> Sequence[Any]:
     return [thread.outcome() for thread in threads]
 
 
+def start(call: Callable[[], Any]) -> _Background:
+    """Begin a call; its `outcome` waits for it."""
+    thread = _Background(call, threading.Semaphore())
+    thread.start()
+    return thread
+
+
 class _Background(threading.Thread):
     def __init__(self, call: Callable[[], Any], slots: threading.Semaphore) -> None:
         super().__init__(daemon=True)

@@ -10,8 +10,8 @@ from kubectl_fsm.fields import Object
 FIELD_MANAGER = "fsm-plugin"
 """Who wrote it, in managedFields. Flux takes back what managers named `kubectl…` wrote, so the name is not one of these."""
 
-PAGE = 500
-"""Objects in one answer of a listing, as kubectl asks for them."""
+PAGE = 250
+"""Objects in one answer of a listing: half of what kubectl asks for takes half of the memory, and no more time."""
 
 
 class Resource(NamedTuple):
@@ -61,6 +61,7 @@ DAEMONSETS = Resource("apps", "v1", "DaemonSet", "daemonsets", True, ("ds",))
 JOBS = Resource("batch", "v1", "Job", "jobs", True, ("job",))
 CRONJOBS = Resource("batch", "v1", "CronJob", "cronjobs", True, ("cj",))
 EVENTS = Resource("", "v1", "Event", "events", True, ("ev",))
+BUDGETS = Resource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", True, ("pdb",))
 CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps", True, ("cm",))
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
 

@@ -35,6 +35,9 @@ READ_ATTEMPTS, LONGEST_PAUSE = 4, 10
 CONNECTIONS = 16
 """Connections kept open, and calls that `gather` makes at a time."""
 
+_TOKEN = re.compile(
+    rb'\{"kind":"\w+","apiVersion":"[\w./]+","metadata":\{"resourceVersion":"\w*","continue":"([\w=-]+)"'
+)
 _JSON = "application/json"
 _BODIES = {"POST": _JSON, "PATCH": "application/merge-patch+json"}
 """What a body is, by the method of its request."""
@@ -111,25 +114,34 @@ class KubeCluster:
         return self._listed(PODS, "", {"fieldSelector": f"status.podIP={address}"})
 
     def _listed(self, resource: Resource, namespace: str, narrowed: Mapping[str, str]) -> Iterator[Object]:
-        """The objects that `narrowed` leaves, page by page."""
+        """The objects that `narrowed` leaves, page by page; while one is read, the next is on its way."""
         call = Call("list", resource.qualified, "", namespace)
-        path = _path(resource, namespace)
+        fetch = partial(self._page, _path(resource, namespace))
         query = {**narrowed, "limit": str(PAGE)}
         seen = set()
-        while True:
-            response, data = self._exchange("GET", path, query)
-            if response.status == HTTPStatus.GONE and "continue" in query:
-                query = _after_expiry(query, fields.text(status_object(data), "metadata", "continue"))
-                continue
-            page = self._answer(response, data, call)
+        answer: tuple[BaseHTTPResponse, bytes] | None = fetch(query)
+        while answer is not None:
+            token = _token(answer[1])
+            ahead = background.start(partial(fetch, {**query, "continue": token})) if token else None
+            page = self._answer(*answer, call)
             for item in fields.items(page, "items"):
                 uid = fields.text(item, "metadata", "uid")
                 if not uid or uid not in seen:
                     seen.add(uid)
                     yield {"apiVersion": resource.api_version, "kind": resource.kind, **item}
-            query["continue"] = fields.text(page, "metadata", "continue")
-            if not query["continue"]:
-                return
+            told = fields.text(page, "metadata", "continue")
+            if told and told != token:
+                answer = fetch({**query, "continue": told})
+            else:
+                answer = ahead.outcome() if ahead and told else None
+
+    def _page(self, path: str, query: Mapping[str, str]) -> tuple[BaseHTTPResponse, bytes]:
+        """The answer to one page of a listing; where its continue token has expired, to all that is left."""
+        while True:
+            response, data = self._exchange("GET", path, query)
+            if response.status != HTTPStatus.GONE or "continue" not in query:
+                return response, data
+            query = _after_expiry(query, fields.text(status_object(data), "metadata", "continue"))
 
     def patch(self, resource: Resource, name: str, namespace: str, merge: Object, *, dry_run: bool = False) -> Object:
         call = Call("patch", resource.qualified, name, namespace)
@@ -357,6 +369,15 @@ def _pause(response: BaseHTTPResponse) -> int | None:
     busy = response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     seconds = response.headers.get("Retry-After", "")
     return int(seconds) if busy and re.fullmatch("[0-9]{1,2}", seconds) and int(seconds) <= LONGEST_PAUSE else None
+
+
+def _token(data: bytes) -> str:
+    """The continue token of a page, found without reading all of it; empty where it does not stand where it always does.
+
+    The server's work on the next page is most of the time that a listing takes, so it had better begin at once.
+    """
+    found = _TOKEN.match(data)
+    return found[1].decode() if found else ""
 
 
 def _after_expiry(query: Mapping[str, str], inconsistent: str) -> dict[str, str]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from kubectl_fsm import fields
 from kubectl_fsm.errors import UsageError
 
 _TOKEN = re.compile(r"\s*(?:(?P<sign>==|!=|[=!<>(),])|(?P<word>[^\s=!<>(),]+)|(?P<end>$))")
@@ -158,3 +160,15 @@ class _Parser:
         _, text, end = self._peek()
         column = self._column - back if back else end - len(text)
         return UsageError(f"label selector: {what}\n  {self._text}\n  {' ' * column}^")
+
+
+def of_labels(selector: Mapping[str, Any]) -> str:
+    """A `LabelSelector` (`matchLabels`, `matchExpressions`) as text; empty for one that selects nothing or everything."""
+    operators = {"In": "{} in ({})", "NotIn": "{} notin ({})", "Exists": "{}", "DoesNotExist": "!{}"}
+    parts = [f"{key}={value}" for key, value in fields.texts(selector, "matchLabels").items()]
+    for one in fields.items(selector, "matchExpressions"):
+        form = operators.get(fields.text(one, "operator"))
+        if form is None:
+            return ""
+        parts.append(form.format(fields.text(one, "key"), ",".join(map(str, fields.sequence(one, "values")))))
+    return ",".join(parts)

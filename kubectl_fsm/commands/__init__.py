@@ -14,6 +14,7 @@ VERBS: Mapping[str, str] = {
     "include-ip": "intercept only these outbound IP ranges",
     "exclude-interface": "exclude network interfaces from interception",
     "exclusions": "show what is configured, and by whom",
+    "status": "show the mesh at a glance: what runs outdated rules",
     "rules": "show the effective rules of pods, and why",
     "trace": "follow one connection: who takes it, and which rule says so",
     "restart": "roll the workloads whose pods run outdated rules",

@@ -1,6 +1,6 @@
 """What one pod runs, what the next one will run, and why: the `rules` of a pod."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -239,6 +239,39 @@ def _shadows(chains: tuple[Chain, ...]) -> Mapping[tuple[str, int], str]:
     return {(found.chain, found.position): f"-A {found.by_chain} {write(found.by)}" for found in shadowed(ruleset)}
 
 
+def idle(coming: Upcoming, script: str) -> Iterator[str]:
+    """Entries of the next pod, whose script is given, that do nothing: there twice, or taken by an earlier rule."""
+    covered = _covered(script) if script else {}
+    for entry in coming.wanted.entries if coming.wanted else ():
+        if len(entry.sources) > 1:
+            yield f"{entry.list.name} {entry.value} is in {' and '.join(entry.sources)}: one of them is enough"
+        if entry.key in covered:
+            yield f"{entry.list.name} {entry.value} ({', '.join(entry.sources)}) never matches: {covered[entry.key]}"
+
+
+@lru_cache(maxsize=64)
+def _covered(script: str) -> Mapping[object, str]:
+    """Entries whose rules never match in a script, with what takes all they would; most pods share a few scripts."""
+    found = interception.read_script(script)
+    because = _shadows(tuple(found.ruleset.tables[NAT].values()))
+    explained = interception.explain(found.ruleset, next(iter(found.injectors), None), found.effective)
+    return {
+        entry.key: because[one.chain, one.position]
+        for one in explained
+        if (one.chain, one.position) in because
+        for entry in one.entries
+    }
+
+
+def oddities(subject: Subject, pod: Object | None, installation: Installation) -> Sequence[str]:
+    """Annotations that do not do what they look like: those on a pod only, and those with another mesh's prefix."""
+    stray = pod is not None and not subject.workload.bare
+    return [
+        *(_stray(installation.injector, fields.annotations(pod), subject.annotations) if stray and pod else ()),
+        *_ignored(subject.annotations, installation),
+    ]
+
+
 def _notes(subject: Subject, pod: Object | None, found: Situation) -> Sequence[str]:
     """What a user should know beside the rules."""
     installation = found.installation
@@ -248,9 +281,7 @@ def _notes(subject: Subject, pod: Object | None, found: Situation) -> Sequence[s
     if subject.workload.unseen:
         owner = subject.workload.unseen
         notes.append(f"{owner.kind} {owner.name} is not shown: the next pod is taken to be made as this one was")
-    if pod is not None and not subject.workload.bare:
-        notes += _stray(installation.injector, fields.annotations(pod), subject.annotations)
-    return [*notes, *_ignored(subject.annotations, installation)]
+    return [*notes, *oddities(subject, pod, installation)]
 
 
 def _stray(injector: Injector, pod: Mapping[str, str], template: Mapping[str, str]) -> Sequence[str]:

@@ -94,6 +94,7 @@ class Owners:
         self._cluster = cluster
         self._passed_over = (NotFound, Forbidden) if readable_only else (NotFound,)
         self._known: dict[tuple[str, str, str], Located] = {}
+        self._above: dict[str, Workload] = {}
         self.unreadable: list[str] = []
         """Kinds that `prefetch` may not list."""
 
@@ -122,6 +123,17 @@ class Owners:
 
     def of(self, resource: Resource, obj: Object) -> Workload:
         """The workload above an object, or the object itself."""
+        owner = workloads.controller(obj)
+        if owner is None or not owner.uid:
+            return self._climbed(resource, obj)
+        if owner.uid not in self._above:
+            found = self._climbed(resource, obj)
+            if found.top.object is obj:
+                return found
+            self._above[owner.uid] = found
+        return self._above[owner.uid]
+
+    def _climbed(self, resource: Resource, obj: Object) -> Workload:
         chain, unseen = [Located(resource, obj)], None
         while len(chain) < _MAX_DEPTH and (owner := workloads.controller(chain[-1].object)):
             if owner.kind == PODS.kind:  # as Spark's driver has its executors; it has no template for them

@@ -58,7 +58,7 @@ def _step(target: Target, compare: Comparison, *, everything: bool) -> Step:
     changes = list(dict.fromkeys(text for texts in found.values() for text in texts))
     if not outdated and not (everything and live and coming.wanted):
         return Step(subject, target, (), (), Outcome("current", _idle(live, coming, installation)))
-    reason = _reason(subject.workload, coming)
+    reason = obstacle(subject.workload, coming)
     return Step(subject, target, outdated, changes, Outcome("left", reason) if reason else None)
 
 
@@ -89,8 +89,8 @@ def _unfit(coming: Upcoming) -> str:
     return f"its next pods would not start: {stops[0].text}" if stops else ""
 
 
-def _reason(workload: Workload, coming: Upcoming) -> str:
-    """Why a workload is left alone; empty where it is not."""
+def obstacle(workload: Workload, coming: Upcoming) -> str:
+    """Why a restart leaves a workload alone; empty where it does not."""
     try:
         return next(_obstacles(workload), "") or _unfit(coming) or _rolling(workload.top.object)
     except InvalidObject as error:

@@ -1,7 +1,7 @@
 """Reports for programs: JSON and YAML of a documented, versioned shape, and `kind/name` lines."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kubectl_fsm import fields
@@ -16,9 +16,11 @@ from kubectl_fsm.reports import (
     RestartItem,
     RestartReport,
     RulesReport,
+    StatusReport,
     TraceReport,
     Trial,
     VersionReport,
+    WorkloadStatus,
 )
 from kubectl_fsm.services import Routing
 from kubectl_fsm.tracing import Course, Step
@@ -56,12 +58,16 @@ def document(report: Report) -> Mapping[str, Any]:
     return {"apiVersion": API_VERSION, "kind": type(report).__name__.removesuffix("Report"), **_body(report)}
 
 
-def _body(report: RulesReport | TraceReport | ExclusionsReport | RestartReport | VersionReport) -> Mapping[str, Any]:
+def _body(
+    report: StatusReport | RulesReport | TraceReport | ExclusionsReport | RestartReport | VersionReport,
+) -> Mapping[str, Any]:
     if isinstance(report, VersionReport):
         meshes = None if report.meshes is None else [mesh._asdict() for mesh in report.meshes]
         return {"client": report.client, **({} if meshes is None else {"meshes": meshes})}
     if isinstance(report, TraceReport):
         return _trace(report)
+    if isinstance(report, StatusReport):
+        return _status(report)
     if isinstance(report, ExclusionsReport):
         return {"items": [_configured(item) for item in report.items]}
     if isinstance(report, RestartReport):
@@ -99,6 +105,19 @@ def _pod_rules(item: PodRules) -> Mapping[str, Any]:
         ],
         "notes": list(item.notes),
     }
+
+
+def _status(report: StatusReport) -> Mapping[str, Any]:
+    return {
+        "meshes": [{**mesh._asdict(), "mode": mesh.mode or None, "notes": list(mesh.notes)} for mesh in report.meshes],
+        "finished": report.finished,
+        "outside": report.outside,
+        "items": [{**item._asdict(), **_lists(item)} for item in report.shown],
+    }
+
+
+def _lists(item: WorkloadStatus) -> Mapping[str, Any]:
+    return {name: list(getattr(item, name)) for name in ("changes", "failures", "blocked", "idle", "notes")}
 
 
 def _trace(report: TraceReport) -> Mapping[str, Any]:
@@ -242,14 +261,14 @@ def _configured(item: ConfiguredObject) -> Mapping[str, Any]:
 
 
 def _names(report: Report) -> Sequence[str]:
-    if isinstance(report, EditReport):
-        return [report.object]
-    if isinstance(report, RestartReport):
-        return [item.workload for item in report.items if item.result in _ROLLED]
-    if isinstance(report, EditsReport | ExclusionsReport):
-        return [one.object for one in (report.edits if isinstance(report, EditsReport) else report.items)]
-    if isinstance(report, RulesReport):
-        return [f"pod/{item.pod}" if item.pod else item.workload for item in report.items]
-    if isinstance(report, VersionReport):
-        return [f"{mesh.mesh}/{mesh.version}" for mesh in report.meshes or ()]
-    return [f"pod/{report.source.pod}" if report.source.pod else report.source.workload, report.target]
+    shown: Mapping[type, Callable[[Any], Sequence[str]]] = {
+        StatusReport: lambda report: [item.workload for item in report.shown],
+        RulesReport: lambda report: [f"pod/{item.pod}" if item.pod else item.workload for item in report.items],
+        TraceReport: lambda report: [report.source.text, report.target],
+        ExclusionsReport: lambda report: [item.object for item in report.items],
+        EditReport: lambda report: [report.object],
+        EditsReport: lambda report: [edit.object for edit in report.edits],
+        RestartReport: lambda report: [item.workload for item in report.items if item.result in _ROLLED],
+        VersionReport: lambda report: [f"{mesh.mesh}/{mesh.version}" for mesh in report.meshes or ()],
+    }
+    return shown[type(report)](report)

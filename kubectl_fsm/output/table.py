@@ -7,6 +7,7 @@ from typing import Any
 from kubectl_fsm import fields
 from kubectl_fsm.fields import Object
 from kubectl_fsm.output.course import as_course
+from kubectl_fsm.output.glance import as_glance
 from kubectl_fsm.output.grid import Style, grid
 from kubectl_fsm.output.visible import visible
 from kubectl_fsm.reports import (
@@ -20,6 +21,7 @@ from kubectl_fsm.reports import (
     RuleLine,
     RulesReport,
     SettingState,
+    StatusReport,
     TraceReport,
     VersionReport,
 )
@@ -31,6 +33,7 @@ _NAMED = 3
 def as_table(report: Report, style: Style) -> str:
     """The report as text."""
     shown: Mapping[type, Callable[[Any, Style], str]] = {
+        StatusReport: as_glance,
         RulesReport: _rules,
         TraceReport: as_course,
         ExclusionsReport: _exclusions,

@@ -168,6 +168,23 @@ TRACE = reports.TraceReport(
     trials=[reports.Trial("now", "pod/web-1 → 10.96.12.7:6379", ["redis"], {"redis": 64})],
     judge="Linux",
 )
+STATUS = reports.StatusReport(
+    [
+        reports.WorkloadStatus(
+            *("shop", "deploy/web", "fsm 1.5.1 (fsm-system)", 3, 3, 1, 1, 1),
+            changes=["+80 outbound-port"],
+            failures=["exit code 2: too many ports specified"],
+            blocked=["its rollout is paused"],
+            idle=["outbound-ip 10.1.0.0/16"],
+            notes=["a note"],
+        )
+    ],
+    "context x",
+    "shop",
+    [reports.MeshStatus("fsm", "1.5.1", "fsm-system", "PodLevel", ["a note"])],
+    finished=1,
+    outside=2,
+)
 REPORTS = [
     reports.RulesReport(
         [
@@ -193,6 +210,7 @@ REPORTS = [
     RESTART,
     reports.EditsReport([EDIT, EDIT], RESTART),
     TRACE,
+    STATUS,
     reports.VersionReport("1.0.0", "context x", [reports.MeshVersion("fsm", "1.5.1", "fsm-system", "fsm-1.5")]),
 ]
 PRINTERS = {
@@ -208,6 +226,7 @@ SHOWN = {
     "EditReport": "x",
     "EditsReport": "x",
     "RestartReport": "deploy/web",
+    "StatusReport": "deploy/web",
     "TraceReport": "redis",
     "VersionReport": "fsm",
 }

@@ -531,6 +531,7 @@ def test_formats(verb):
         "rules": ["wide", "iptables", "mermaid"],
         "exclusions": ["wide"],
         "restart": ["wide"],
+        "status": ["wide"],
         "trace": ["wide", "mermaid"],
     }.get(verb, [])
     assert sorted(commands.load(verb).FORMATS) == sorted(

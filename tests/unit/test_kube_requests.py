@@ -11,7 +11,7 @@ import pytest
 
 import kubectl_fsm
 from kubectl_fsm.cluster import kube
-from kubectl_fsm.cluster.interface import DEPLOYMENTS, NAMESPACES, PODS, Resource
+from kubectl_fsm.cluster.interface import DEPLOYMENTS, NAMESPACES, PAGE, PODS, Resource
 from kubectl_fsm.cluster.kubeconfig import ConnectionOptions
 from kubectl_fsm.errors import ApiError, CredentialError, InvalidObject, NotFound, Unreachable
 from tests.support.api_server import Answer, ApiServer, kubeconfig, running, status
@@ -102,7 +102,7 @@ class TestList:
         found = list(cluster.list(PODS, "shop", "app in (a,b)"))
         assert [pod["metadata"]["uid"] for pod in found] == ["1", "2", "3"]
         assert {(pod["apiVersion"], pod["kind"]) for pod in found} == {("v1", "Pod")}
-        query = {"limit": "500", "labelSelector": "app in (a,b)"}
+        query = {"limit": str(PAGE), "labelSelector": "app in (a,b)"}
         assert [request.query for request in server.requests] == [query, {**query, "continue": "x&y"}]
 
     def test_pages_come_as_they_are_asked_for(self, server, cluster):
@@ -113,7 +113,7 @@ class TestList:
     def test_all_namespaces(self, server, cluster):
         server.answer("/apis/apps/v1/deployments", page())
         assert list(cluster.list(DEPLOYMENTS)) == []
-        assert server.requests[0].query == {"limit": "500"}
+        assert server.requests[0].query == {"limit": str(PAGE)}
 
     def test_objects_without_uid_are_all_given(self, server, cluster):
         server.answer("/api/v1/pods", Answer({"items": [{"metadata": {"name": name}} for name in "ab"]}))
@@ -123,7 +123,7 @@ class TestList:
         expired = status(410, "Expired", "too old", metadata={"continue": "newer"})
         server.answer("/api/v1/pods", page("1", more="old"), expired, page("2"))
         assert [pod["metadata"]["uid"] for pod in cluster.list(PODS)] == ["1", "2"]
-        assert server.requests[2].query == {"limit": "500", "continue": "newer"}
+        assert server.requests[2].query == {"limit": str(PAGE), "continue": "newer"}
 
     def test_without_a_new_token_the_listing_starts_again_in_one_piece(self, server, cluster):
         server.answer("/api/v1/pods", page("1", "2", more="old"), status(410, "Expired", "too old"), page("2", "3"))
@@ -229,7 +229,7 @@ class TestHeaders:
         server.answer("/api/v1/pods", page())
         list(connect(tmp_path, server, {"token": "secret"}, log=lines.append).list(PODS))
         (line,) = lines
-        assert line.startswith(f"GET {server.url}/api/v1/pods?limit=500 200 in ")
+        assert line.startswith(f"GET {server.url}/api/v1/pods?limit={PAGE} 200 in ")
         assert "secret" not in line
 
 

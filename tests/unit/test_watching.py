@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from urllib3.exceptions import NewConnectionError, SSLError
 
 from kubectl_fsm.cluster import credentials, kube, manifests, watching
-from kubectl_fsm.cluster.interface import NAMESPACES, PODS, SERVICES, View
+from kubectl_fsm.cluster.interface import NAMESPACES, PAGE, PODS, SERVICES, View
 from kubectl_fsm.cluster.kubeconfig import ConnectionOptions
 from kubectl_fsm.errors import ApiError, Forbidden, InvalidObject, ManifestError, NotFound, Unreachable
 from tests.support.api_server import Answer, ApiServer, base64_text, kubeconfig, running, status
@@ -164,7 +164,7 @@ class TestStates:
             next(states)
             eventually(lambda: len(server.requests) == 2)
         listed, watched = server.requests
-        assert listed.query == {"limit": "500", "labelSelector": "app in (a,b)"}
+        assert listed.query == {"limit": str(PAGE), "labelSelector": "app in (a,b)"}
         assert watched.query == {**WATCH, "resourceVersion": "10", "labelSelector": "app in (a,b)"}
         assert (watched.headers["Connection"], watched.headers["Accept-Encoding"]) == ("close", "identity")
 
@@ -190,7 +190,7 @@ class TestStates:
         server.answer(PATH, listing(10, pod("b", 1), more="x"), listing(10, pod("a", 2)), Answer(stay()))
         with closing(cluster.observe(VIEW)) as states:
             assert names(next(states)[0]) == ["a", "b"]
-        assert server.requests[1].query == {"limit": "500", "continue": "x"}
+        assert server.requests[1].query == {"limit": str(PAGE), "continue": "x"}
 
     def test_an_expired_page_starts_the_list_again(self, server, cluster, stay):
         server.answer(
@@ -202,7 +202,7 @@ class TestStates:
         )
         with closing(cluster.observe(VIEW)) as states:
             assert names(next(states)[0]) == ["b"]
-        assert server.requests[2].query == {"limit": "500"}
+        assert server.requests[2].query == {"limit": str(PAGE)}
 
     def test_several_views(self, server, cluster, stay):
         listed = threading.Event()
@@ -262,7 +262,7 @@ class TestStates:
         with closing(connect(tmp_path, server, {"token": "secret"}, log=said.append).observe(VIEW)) as states:
             until(states, "a")
         listed, watched = said
-        assert listed.startswith(f"GET {server.url}{PATH}?limit=500 200 in ")
+        assert listed.startswith(f"GET {server.url}{PATH}?limit={PAGE} 200 in ")
         assert watched.startswith(f"GET {server.url}{PATH}?watch=1&")
         assert "secret" not in f"{listed}{watched}"
 

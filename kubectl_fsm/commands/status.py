@@ -1,0 +1,53 @@
+"""`kubectl fsm status`."""
+
+from collections.abc import Generator
+from typing import NamedTuple
+
+from kubectl_fsm.arguments import Arguments
+from kubectl_fsm.cluster.interface import Connect
+from kubectl_fsm.commands.options import general
+from kubectl_fsm.operations.glance import glance
+from kubectl_fsm.reports import Event, StatusReport
+
+FORMATS = ("wide", "json", "yaml", "name")
+USAGE = f"""The mesh at a glance: workloads, what their pods run, what is outdated and by what, and what stands in the way.
+
+Usage:
+  kubectl fsm status [options]
+
+Examples:
+  kubectl fsm status -A
+  kubectl fsm status -A --outdated -o name                       what a restart would be for
+  kubectl fsm status -n shop --exit-code                         in a script
+
+Options:
+      --outdated                   only workloads whose pods run outdated rules
+      --exit-code                  exit with 3 where a pod runs outdated rules
+{general(*FORMATS)}"""
+
+
+class Status(NamedTuple):
+    """Where to look, and what to show."""
+
+    namespace: str
+    everywhere: bool
+    control_plane: str
+    only_outdated: bool
+    exit_code: bool
+
+    def run(self, connect: Connect) -> Generator[Event, bool, StatusReport]:
+        yield from ()
+        cluster = connect()
+        scope = "" if self.everywhere else self.namespace or cluster.namespace
+        report = glance(cluster, scope, self.control_plane)
+        return report._replace(only_outdated=self.only_outdated, exit_code=self.exit_code)
+
+
+def parse(arguments: Arguments) -> Status:
+    return Status(
+        arguments.text("--namespace"),
+        arguments.flag("--all-namespaces"),
+        arguments.text("--fsm-namespace"),
+        arguments.flag("--outdated"),
+        arguments.flag("--exit-code"),
+    )
