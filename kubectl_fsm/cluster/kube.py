@@ -20,7 +20,7 @@ from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
 import kubectl_fsm
 from kubectl_fsm import fields
-from kubectl_fsm.cluster import background, discovery
+from kubectl_fsm.cluster import background, discovery, pages
 from kubectl_fsm.cluster.credentials import Credentials, proxy_headers
 from kubectl_fsm.cluster.failures import Asker, Call, Dropped, failure, foreign, no_kind, status_object, unreachable
 from kubectl_fsm.cluster.interface import BUILT_IN, CUSTOM_WORKLOADS, FIELD_MANAGER, PAGE, PODS, Resource, View
@@ -35,9 +35,6 @@ READ_ATTEMPTS, LONGEST_PAUSE = 4, 10
 CONNECTIONS = 16
 """Connections kept open, and calls that `gather` makes at a time."""
 
-_TOKEN = re.compile(
-    rb'\{"kind":"\w+","apiVersion":"[\w./]+","metadata":\{"resourceVersion":"\w*","continue":"([\w=-]+)"'
-)
 _JSON = "application/json"
 _BODIES = {"POST": _JSON, "PATCH": "application/merge-patch+json"}
 """What a body is, by the method of its request."""
@@ -121,19 +118,16 @@ class KubeCluster:
         seen = set()
         answer: tuple[BaseHTTPResponse, bytes] | None = fetch(query)
         while answer is not None:
-            token = _token(answer[1])
-            ahead = background.start(partial(fetch, {**query, "continue": token})) if token else None
-            page = self._answer(*answer, call)
-            for item in fields.items(page, "items"):
-                uid = fields.text(item, "metadata", "uid")
-                if not uid or uid not in seen:
-                    seen.add(uid)
-                    yield {"apiVersion": resource.api_version, "kind": resource.kind, **item}
-            told = fields.text(page, "metadata", "continue")
-            if told and told != token:
-                answer = fetch({**query, "continue": told})
-            else:
-                answer = ahead.outcome() if ahead and told else None
+            coming = None
+            for piece in self._pieces(*answer, call):
+                if token := fields.text(piece, "metadata", "continue"):
+                    coming = background.start(partial(fetch, {**query, "continue": token}))
+                for item in fields.items(piece, "items"):
+                    uid = fields.text(item, "metadata", "uid")
+                    if not uid or uid not in seen:
+                        seen.add(uid)
+                        yield {"apiVersion": resource.api_version, "kind": resource.kind, **item}
+            answer = coming.outcome() if coming else None
 
     def _page(self, path: str, query: Mapping[str, str]) -> tuple[BaseHTTPResponse, bytes]:
         """The answer to one page of a listing; where its continue token has expired, to all that is left."""
@@ -316,15 +310,29 @@ class KubeCluster:
         return headers
 
     def _answer(self, response: BaseHTTPResponse, data: bytes, call: Call) -> Object:
-        if response.status >= HTTPStatus.BAD_REQUEST:
-            raise failure(response.status, data, call, self._asker())
+        self._check(response, data, call)
         try:
             answer = json.loads(data)
         except (ValueError, RecursionError) as error:
             raise self._foreign(response) from error
-        if response.status >= HTTPStatus.MULTIPLE_CHOICES or not isinstance(answer, Mapping):
+        if not isinstance(answer, Mapping):
             raise self._foreign(response)
         return answer
+
+    def _pieces(self, response: BaseHTTPResponse, data: bytes, call: Call) -> Iterator[Object]:
+        """The members of the answer, as `pages.pieces` gives them."""
+        self._check(response, data, call)
+        try:
+            yield from pages.pieces(data.decode())
+        except (ValueError, RecursionError) as error:
+            raise self._foreign(response) from error
+
+    def _check(self, response: BaseHTTPResponse, data: bytes, call: Call) -> None:
+        """Raise the failure that an answer is."""
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            raise failure(response.status, data, call, self._asker())
+        if response.status >= HTTPStatus.MULTIPLE_CHOICES:
+            raise self._foreign(response)
 
     def _foreign(self, response: BaseHTTPResponse) -> Unreachable:
         headers = response.headers
@@ -369,15 +377,6 @@ def _pause(response: BaseHTTPResponse) -> int | None:
     busy = response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     seconds = response.headers.get("Retry-After", "")
     return int(seconds) if busy and re.fullmatch("[0-9]{1,2}", seconds) and int(seconds) <= LONGEST_PAUSE else None
-
-
-def _token(data: bytes) -> str:
-    """The continue token of a page, found without reading all of it; empty where it does not stand where it always does.
-
-    The server's work on the next page is most of the time that a listing takes, so it had better begin at once.
-    """
-    found = _TOKEN.match(data)
-    return found[1].decode() if found else ""
 
 
 def _after_expiry(query: Mapping[str, str], inconsistent: str) -> dict[str, str]:

@@ -3,9 +3,12 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
+from subprocess import PIPE
 
 import pytest
 
@@ -13,7 +16,7 @@ import kubectl_fsm
 from kubectl_fsm.cluster import kube
 from kubectl_fsm.cluster.interface import DEPLOYMENTS, NAMESPACES, PAGE, PODS, Resource
 from kubectl_fsm.cluster.kubeconfig import ConnectionOptions
-from kubectl_fsm.errors import ApiError, CredentialError, InvalidObject, NotFound, Unreachable
+from kubectl_fsm.errors import ApiError, CredentialError, Forbidden, InvalidObject, NotFound, Unreachable
 from tests.support.api_server import Answer, ApiServer, kubeconfig, running, status
 
 MESH_CONFIGS = Resource("config.flomesh.io", "v1alpha3", "MeshConfig", "meshconfigs")
@@ -38,7 +41,11 @@ def connect(folder, server, user=None, **options):
 
 def page(*uids, more=""):
     items = [{"metadata": {"name": f"p{uid}", "uid": uid}} for uid in uids]
-    return Answer({"kind": "PodList", "items": items, "metadata": {"continue": more}})
+    return Answer({"kind": "PodList", "apiVersion": "v1", "metadata": {"continue": more}, "items": items})
+
+
+def uids(pods):
+    return [pod["metadata"]["uid"] for pod in pods]
 
 
 class TestIdentity:
@@ -105,10 +112,104 @@ class TestList:
         query = {"limit": str(PAGE), "labelSelector": "app in (a,b)"}
         assert [request.query for request in server.requests] == [query, {**query, "continue": "x&y"}]
 
-    def test_pages_come_as_they_are_asked_for(self, server, cluster):
-        server.answer("/api/v1/pods", page("1", more="x"), page("2"))
-        assert next(iter(cluster.list(PODS)))["metadata"]["uid"] == "1"
+    def test_the_next_page_is_on_its_way_while_one_is_read(self, server, cluster):
+        asked = threading.Event()
+        server.answer("/api/v1/pods", page("1", "2", more="x"), lambda _: asked.set() or page("3"))
+        found = cluster.list(PODS)
+        assert next(found)["metadata"]["uid"] == "1"
+        assert asked.wait(10)
+        assert uids(found) == ["2", "3"]
+
+    def test_no_more_than_the_next_page_is_on_its_way(self, server, cluster):
+        tokens = "abcdefgh"
+        server.answer("/api/v1/pods", *(page(f"{token}1", f"{token}2", more=token) for token in tokens), page("last"))
+        asked = []
+        for _ in cluster.list(PODS):
+            time.sleep(0.01)
+            asked.append(len(server.requests))
+        assert all(count <= number // 2 + 2 for number, count in enumerate(asked))
+
+    def test_where_the_token_comes_last_the_next_page_is_asked_for_then(self, server, cluster):
+        """Custom resources are listed with `items` first."""
+        first = {"items": [POD], "kind": "PodList", "metadata": {"continue": "x"}}
+        server.answer("/api/v1/pods", Answer(first), page("2"))
+        found = cluster.list(PODS)
+        assert next(found)["metadata"]["uid"] == "1"
         assert len(server.requests) == 1
+        assert uids(found) == ["2"]
+
+    @pytest.mark.parametrize(
+        ("answer", "error"),
+        [
+            (status(403, "Forbidden", "no pods for you"), Forbidden),
+            (Answer({}, 500), ApiError),
+            (Answer(b'{"metadata": {}, "items": [{}', 200), Unreachable),
+            (Answer({}, 307, {"Location": "/login"}), Unreachable),
+        ],
+    )
+    def test_a_page_that_fails_fails_when_it_is_its_turn(self, server, cluster, answer, error):
+        server.answer("/api/v1/pods", page("1", "2", more="x"), answer)
+        found, seen = cluster.list(PODS), []
+        with pytest.raises(error):
+            seen.extend(pod["metadata"].get("uid") for pod in found if "metadata" in pod)
+        assert seen == ["1", "2"]
+
+    def test_a_page_whose_connection_is_reset(self, server, cluster):
+        def reset():
+            yield b'{"kind": "PodList", '
+            raise ConnectionResetError
+
+        server.answer("/api/v1/pods", page("1", "2", more="x"), lambda _: Answer(reset()))
+        seen = []
+        with pytest.raises(Unreachable):
+            seen.extend(cluster.list(PODS))
+        assert uids(seen) == ["1", "2"]
+
+    def test_who_stops_early_waits_for_nothing(self, server, tmp_path):
+        """The next page is still on its way when the program ends, and nobody is told of it."""
+        asked, ended = threading.Event(), threading.Event()
+
+        def hang(_):
+            asked.set()
+            ended.wait(60)
+            return status(500, "InternalError", "nobody reads this")
+
+        server.answer("/api/v1/pods", page("1", "2", more="x"), hang)
+        program = """
+import sys
+from kubectl_fsm.cluster import kube
+from kubectl_fsm.cluster.interface import PODS
+from kubectl_fsm.cluster.kubeconfig import ConnectionOptions
+print(next(kube.connect(ConnectionOptions(kubeconfig=sys.argv[1])).list(PODS))["metadata"]["uid"], flush=True)
+sys.stdin.readline()
+"""
+        command = [sys.executable, "-c", program, kubeconfig(tmp_path, server.url)]
+        with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True) as process:
+            assert asked.wait(30)
+            assert process.communicate("\n") == ("1\n", "")
+        assert process.returncode == 0
+        ended.set()
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"items": "none"},
+            {"items": {}},
+            {"items": ["pod"]},
+            {"items": [POD, 7]},
+            {"metadata": "none", "items": []},
+            {"metadata": {"continue": 7}, "items": []},
+        ],
+    )
+    def test_a_page_of_something_else(self, server, cluster, body):
+        server.answer("/api/v1/pods", Answer(body))
+        with pytest.raises(InvalidObject):
+            list(cluster.list(PODS))
+
+    @pytest.mark.parametrize("body", [{"items": None}, {"metadata": None}, {}])
+    def test_no_items(self, server, cluster, body):
+        server.answer("/api/v1/pods", Answer(body))
+        assert list(cluster.list(PODS)) == []
 
     def test_all_namespaces(self, server, cluster):
         server.answer("/apis/apps/v1/deployments", page())
