@@ -247,7 +247,8 @@ class WorkloadStatus(NamedTuple):
 
     `injected` of `pods` have the sidecar; of these `current` and `outdated` run rules, `failed` could not load them.
     `changes` is what the next pods gain and lose; `failures` are the failed init containers' own words; `blocked` why a
-    restart would leave it alone, with what else stands in its way; `idle` entries that do nothing; `notes` the rest.
+    restart would leave it alone (it is `restartable` where it would not), with what else stands in its way; `idle`
+    entries that do nothing; `notes` the rest.
     """
 
     namespace: str
@@ -263,22 +264,36 @@ class WorkloadStatus(NamedTuple):
     blocked: Sequence[str]
     idle: Sequence[str]
     notes: Sequence[str]
+    restartable: bool
+
+
+POD_COUNTS = ("pods", "injected", "current", "outdated", "failed")
+"""The numbers of a `WorkloadStatus`."""
 
 
 class StatusReport(NamedTuple):
     """`kubectl fsm status`.
 
-    `finished` pods are left out, and `outside` those of namespaces that are in no mesh.
+    `notes` say what could not be read. `finished` pods, those that end among them, and pods `outside` any mesh are left
+    out. `apply` is the command that restarts what is outdated; empty where a restart would leave all of it alone.
     """
 
     items: Sequence[WorkloadStatus]
     origin: str
     scope: str
     meshes: Sequence[MeshStatus]
+    notes: Sequence[str]
     finished: int
     outside: int
+    apply: str
     only_outdated: bool = False
     exit_code: bool = False
+
+    @property
+    def totals(self) -> Mapping[str, int]:
+        """Sums over all workloads, shown or not."""
+        sums = {name: sum(getattr(item, name) for item in self.items) for name in POD_COUNTS}
+        return {"workloads": len(self.items), **sums}
 
     @property
     def shown(self) -> Sequence[WorkloadStatus]:

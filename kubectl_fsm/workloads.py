@@ -45,10 +45,10 @@ def template_path(obj: Object) -> tuple[str, ...] | None:
 
 def template_reference(obj: Object) -> Owner | None:
     """The workload whose template an Argo Rollout uses by `spec.workloadRef`; None for everything else."""
-    found = fields.mapping(obj, "spec").get("workloadRef")
-    if not isinstance(found, Mapping):
+    if not isinstance(fields.mapping(obj, "spec").get("workloadRef"), Mapping):
         return None
-    return Owner(fields.text(found, "apiVersion"), fields.text(found, "kind"), fields.text(found, "name"), uid="")
+    api_version, kind, name = (fields.text(obj, "spec", "workloadRef", key) for key in ("apiVersion", "kind", "name"))
+    return Owner(api_version, kind, name, uid="")
 
 
 def template(obj: Object) -> Object | None:

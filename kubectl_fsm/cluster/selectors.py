@@ -8,15 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from kubectl_fsm import fields
-from kubectl_fsm.errors import UsageError
+from kubectl_fsm.errors import InvalidObject, UsageError
+from kubectl_fsm.fields import Object
 
 _TOKEN = re.compile(r"\s*(?:(?P<sign>==|!=|[=!<>(),])|(?P<word>[^\s=!<>(),]+)|(?P<end>$))")
 _NAME = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _PREFIX = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 _INTEGER = re.compile(r"[-+]?[0-9]+")
+_OPERATORS: Mapping[str, str] = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,19 @@ class Selector:
 def parse(text: str) -> Selector:
     """The selector that `text` writes. Raises `UsageError`, which points at the place that cannot be read."""
     return _Parser(text).selector()
+
+
+def of_object(selector: Object) -> Selector:
+    """The same of an object's `LabelSelector` (`matchLabels`, `matchExpressions`). Raises `InvalidObject`."""
+    equal = [Requirement(key, "in", frozenset({value})) for key, value in fields.texts(selector, "matchLabels").items()]
+    return Selector((*equal, *map(_expression, fields.items(selector, "matchExpressions"))))
+
+
+def _expression(found: Object) -> Requirement:
+    operator = _OPERATORS.get(fields.text(found, "operator"))
+    if operator is None:
+        raise InvalidObject(f"a label selector has the operator {found.get('operator')!r}")
+    return Requirement(fields.text(found, "key"), operator, frozenset(map(str, fields.sequence(found, "values"))))
 
 
 class _Parser:
@@ -160,15 +174,3 @@ class _Parser:
         _, text, end = self._peek()
         column = self._column - back if back else end - len(text)
         return UsageError(f"label selector: {what}\n  {self._text}\n  {' ' * column}^")
-
-
-def of_labels(selector: Mapping[str, Any]) -> str:
-    """A `LabelSelector` (`matchLabels`, `matchExpressions`) as text; empty for one that selects nothing or everything."""
-    operators = {"In": "{} in ({})", "NotIn": "{} notin ({})", "Exists": "{}", "DoesNotExist": "!{}"}
-    parts = [f"{key}={value}" for key, value in fields.texts(selector, "matchLabels").items()]
-    for one in fields.items(selector, "matchExpressions"):
-        form = operators.get(fields.text(one, "operator"))
-        if form is None:
-            return ""
-        parts.append(form.format(fields.text(one, "key"), ",".join(map(str, fields.sequence(one, "values")))))
-    return ",".join(parts)

@@ -6,19 +6,17 @@ from typing import NamedTuple
 
 from kubectl_fsm import fields, workloads
 from kubectl_fsm.cluster import selectors
-from kubectl_fsm.cluster.interface import BUDGETS, PODS, Cluster
+from kubectl_fsm.cluster.interface import BUDGETS, NAMESPACES, PODS, Cluster, Resource
+from kubectl_fsm.cluster.selectors import Selector
 from kubectl_fsm.errors import Forbidden, InvalidExclusion, InvalidObject, NotFound, RulesSyntaxError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import difference
 from kubectl_fsm.meshes import Installation
-from kubectl_fsm.operations import meshes, restart
+from kubectl_fsm.operations import hints, meshes, restart
 from kubectl_fsm.operations.inspect import idle, oddities, situation
 from kubectl_fsm.operations.owners import Owners, Workload
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.reports import MeshStatus, StatusReport, WorkloadStatus
-
-_INJECTED = ("current", "outdated", "failed", "external", "unknown")
-"""States of pods that have the sidecar."""
 
 
 def glance(cluster: Cluster, scope: str, control_plane: str = "") -> StatusReport:
@@ -29,24 +27,29 @@ def glance(cluster: Cluster, scope: str, control_plane: str = "") -> StatusRepor
     owners = Owners(cluster, readable_only=True)
     installations, namespaces, budgets, _ = cluster.gather(
         lambda: meshes.find(cluster, control_plane),
-        lambda: meshes.namespaces(cluster, scope),
+        lambda: _namespaces(cluster, scope),
         lambda: _budgets(cluster, scope),
         lambda: owners.prefetch(scope),
     )
-    found = _Glance(installations, namespaces, budgets)
+    found = _Glance(owners, installations, namespaces or {}, budgets or ())
     for pod in cluster.list(PODS, scope):
-        if workloads.finished(pod):
-            found.finished += 1
-        else:
-            found.add(owners.of(PODS, pod), pod)
+        found.add(PODS, pod)
     for located in owners.known():
-        if not workloads.completed(located.object):
-            workload = owners.of(located.resource, located.object)
-            if workload.top == located and workload.template is not None:
-                found.add(workload, None)
-    items = sorted(found.items(), key=lambda item: (item.namespace, item.workload))
+        found.add(*located)
+    notes = [
+        *(
+            [f"without the right to read {NAMESPACES.plural} all count as part of the mesh"]
+            if namespaces is None
+            else []
+        ),
+        *([f"{BUDGETS.qualified} cannot be read: what they hold back is not shown"] if budgets is None else []),
+        *(f"without the right to list {kind}, what these own may stand alone" for kind in sorted(owners.unreadable)),
+        *found.unreadable,
+    ]
     known = [_mesh(installation) for installation in installations if installation.config]
-    return StatusReport(items, cluster.origin, scope, known, found.finished, found.outside)
+    items = sorted(found.items(), key=lambda item: (item.namespace, item.workload))
+    apply = hints.restart_all(scope, control_plane, cluster.words) if any(item.restartable for item in items) else ""
+    return StatusReport(items, cluster.origin, scope, known, notes, found.finished, found.outside, apply)
 
 
 class _Standing(NamedTuple):
@@ -55,130 +58,151 @@ class _Standing(NamedTuple):
     state: str
     changes: Sequence[str] = ()
     failure: str = ""
+    obstacle: str = ""
+    idle: Sequence[str] = ()
     notes: Sequence[str] = ()
 
 
 class _Tally:
     """One workload's pods."""
 
-    def __init__(self, workload: Workload, installation: Installation) -> None:
-        self.namespace = workload.namespace
-        self.label = workload.label
-        self.mesh = str(installation)
-        self.states: Counter[str] = Counter()
+    def __init__(self, workload: Workload, installation: Installation, budgets: Sequence[str]) -> None:
+        self.workload = workload
+        self.installation = installation
+        self.budgets = budgets
+        self.pods = Counter[str]()
+        self.injected = 0
         self.standings: dict[object, _Standing] = {}
-        self.obstacle = ""
-        self.budgets: Sequence[str] = ()
-        self.idle: Sequence[str] = ()
 
     def item(self) -> WorkloadStatus:
         """The line of the report."""
         standings = list(self.standings.values())
-        outdated = self.states["outdated"]
+        outdated = self.pods["outdated"]
+        obstacles = _once(one.obstacle for one in standings if one.obstacle)
         return WorkloadStatus(
-            namespace=self.namespace,
-            workload=self.label,
-            mesh=self.mesh,
-            pods=self.states.total(),
-            injected=sum(self.states[state] for state in _INJECTED),
-            current=self.states["current"],
+            namespace=self.workload.namespace,
+            workload=self.workload.label,
+            mesh=str(self.installation),
+            pods=self.pods.total(),
+            injected=self.injected,
+            current=self.pods["current"],
             outdated=outdated,
-            failed=self.states["failed"],
+            failed=self.pods["failed"],
             changes=_once(text for one in standings for text in one.changes),
             failures=_once(one.failure for one in standings if one.failure),
-            blocked=[text for text in (self.obstacle, *self.budgets) if text] if outdated else [],
-            idle=self.idle,
+            blocked=[*obstacles, *(self.budgets if outdated else ())],
+            idle=_once(text for one in standings for text in one.idle),
             notes=_once(text for one in standings for text in one.notes),
+            restartable=bool(outdated and not obstacles),
         )
 
 
 class _Glance:
-    """All workloads, while pods come in."""
+    """All workloads, while pods come in; `unreadable` says what could not be counted."""
 
     def __init__(
-        self, installations: Sequence[Installation], namespaces: Mapping[str, Object], budgets: Sequence[Object]
+        self,
+        owners: Owners,
+        installations: Sequence[Installation],
+        namespaces: Mapping[str, Object],
+        budgets: Sequence[Object],
     ) -> None:
+        self._owners = owners
         self._installations = installations
         self._namespaces = namespaces
-        self._budgets = budgets
         self._tallies: dict[str, _Tally] = {}
+        self._full = [*_full(budgets)]
         self.finished = 0
         self.outside = 0
+        self.unreadable: dict[str, None] = {}
 
     def items(self) -> Iterator[WorkloadStatus]:
         return (tally.item() for tally in self._tallies.values())
 
-    def add(self, workload: Workload, pod: Object | None) -> None:
-        """Count a pod; without one, the workload is there nevertheless."""
-        namespace = self._namespaces.get(workload.namespace)
+    def add(self, resource: Resource, obj: Object) -> None:
+        """Count a pod, or take a workload in that may have none."""
+        pod = obj if resource is PODS else None
+        if workloads.completed(obj):
+            return
+        if pod is not None and not workloads.lives(pod):
+            self.finished += 1
+            return
+        namespace = self._namespaces.get(fields.namespace(obj))
         installation = self._installation(namespace, pod)
         if installation is None:
             self.outside += pod is not None
             return
-        tally = self._tallies.get(workload.uid)
-        if tally is None:
-            tally = self._tallies[workload.uid] = _Tally(workload, installation)
-        if pod is None and tally.states:
-            return
-        key = _likeness(pod, installation)
-        if key not in tally.standings:
-            tally.standings[key] = self._standing(
-                tally, Subject(workload, [pod] if pod else []), namespace, installation
-            )
-        tally.states[tally.standings[key].state] += pod is not None
+        try:
+            workload = self._owners.of(resource, obj)
+            if pod is not None or (workload.top.object is obj and workload.template is not None):
+                self._count(workload, pod, namespace, installation)
+        except InvalidObject as error:
+            self.unreadable[f"not counted: {error.message}"] = None
 
     def _installation(self, namespace: Object | None, pod: Object | None) -> Installation | None:
         """The mesh that a pod has to do with; None where it has to do with none."""
         known = meshes.of_namespace(self._installations, namespace)
-        if known or namespace is None:
-            return known or meshes.of_pod(self._installations, namespace) or self._installations[0]
         marked = [one for one in self._installations if pod and one.mesh.uuid_label in fields.labels(pod)]
-        return marked[0] if marked else None
+        if known or marked:
+            return known or marked[0]
+        return self._installations[0] if namespace is None and len(self._installations) == 1 else None
 
-    def _standing(
-        self, tally: _Tally, subject: Subject, namespace: Object | None, installation: Installation
-    ) -> _Standing:
-        pod = subject.pods[0] if subject.pods else None
-        try:
-            found = situation(subject, pod, namespace, installation)
-            notes = oddities(subject, pod, installation)
-        except (InvalidObject, InvalidExclusion, RulesSyntaxError) as error:
-            return _Standing("unreadable", notes=(error.message,))
-        tally.obstacle = tally.obstacle or restart.obstacle(subject.workload, found.coming)
-        tally.budgets = tally.budgets or [*self._full_budgets(subject)]
-        tally.idle = tally.idle or [*idle(found.coming, found.next_script)]
-        wanted = found.coming.wanted
-        changes = difference(found.now.effective, wanted) if found.state == "outdated" and found.now and wanted else ()
-        failure = found.reason if found.state == "failed" else ""
-        reasons = () if found.state in ("current", "template", "failed") or not found.reason else (found.reason,)
-        return _Standing(found.state, changes, failure, [*reasons, *found.refused, *notes])
+    def _count(
+        self, workload: Workload, pod: Object | None, namespace: Object | None, installation: Installation
+    ) -> None:
+        tally = self._tallies.get(workload.uid)
+        if tally is None:
+            tally = _Tally(workload, installation, [*self._held_back(workload)])
+            self._tallies[workload.uid] = tally
+        if pod is None:
+            if not tally.standings:
+                tally.standings[None] = _standing(Subject(workload, []), namespace, installation)
+            return
+        likeness = _likeness(pod, installation)
+        if likeness not in tally.standings:
+            tally.standings[likeness] = _standing(Subject(workload, [pod]), namespace, installation)
+        tally.pods[tally.standings[likeness].state] += 1
+        tally.injected += installation.mesh.uuid_label in fields.labels(pod)
 
-    def _full_budgets(self, subject: Subject) -> Iterator[str]:
+    def _held_back(self, workload: Workload) -> Iterator[str]:
         """The PodDisruptionBudgets of a workload's pods that let none of them go."""
-        labels = fields.labels(subject.template)
-        for budget in self._budgets:
-            status = fields.mapping(budget, "status")
-            if fields.namespace(budget) == subject.workload.namespace and status.get("disruptionsAllowed") == 0:
-                wanted = selectors.of_labels(fields.mapping(budget, "spec", "selector"))
-                if wanted and selectors.parse(wanted).matches(labels):
-                    healthy = f"{status.get('currentHealthy', 0)} of {status.get('desiredHealthy', 0)} healthy"
-                    yield f"PodDisruptionBudget {fields.name(budget)} has no room ({healthy}); rollouts do not heed it"
+        for namespace, selector, text in self._full:
+            if namespace == workload.namespace and selector.matches(fields.labels(workload.template or {})):
+                yield text
 
 
-def _likeness(pod: Object | None, installation: Installation) -> object:
+def _standing(subject: Subject, namespace: Object | None, installation: Installation) -> _Standing:
+    pod = subject.pods[0] if subject.pods else None
+    try:
+        found = situation(subject, pod, namespace, installation)
+        notes = oddities(subject, pod, installation)
+    except (InvalidObject, InvalidExclusion, RulesSyntaxError) as error:
+        return _Standing("unreadable", notes=(error.message,))
+    wanted, outdated = found.coming.wanted, found.state == "outdated"
+    said = found.reason if found.state not in ("current", "template", "failed") else ""
+    return _Standing(
+        found.state,
+        changes=difference(found.now.effective, wanted) if outdated and found.now and wanted else (),
+        failure=found.reason if found.state == "failed" else "",
+        obstacle=restart.obstacle(subject.workload, found.coming) if outdated else "",
+        idle=[*idle(found.coming, "" if found.refused else found.next_script)],
+        notes=[*([said] if said else []), *found.warnings, *found.refused, *notes],
+    )
+
+
+def _likeness(pod: Object, installation: Installation) -> object:
     """What two pods of one workload share if they stand alike."""
-    if pod is None:
-        return None
-    mesh, name = installation.mesh, installation.mesh.init_container
-    container = workloads.init_container(pod, name)
+    mesh, injector = installation.mesh, installation.injector
+    container = workloads.init_container(pod, mesh.init_container)
     annotations = fields.annotations(pod)
     return (
         workloads.script(container) if container else None,
-        workloads.failure(pod, name),
-        workloads.succeeded(pod, name),
+        workloads.failure(pod, mesh.init_container),
+        workloads.succeeded(pod, mesh.init_container),
         mesh.uuid_label in fields.labels(pod),
         bool(fields.mapping(pod, "status")),
-        *(annotations.get(installation.injector.annotation(found)) for found in installation.injector.pod_lists),
+        *(one.get("name") for one in fields.items(pod, "spec", "initContainers")),
+        *(annotations.get(injector.annotation(found)) for found in injector.pod_lists),
     )
 
 
@@ -186,12 +210,33 @@ def _once(texts: Iterator[str]) -> Sequence[str]:
     return list(dict.fromkeys(texts))
 
 
-def _budgets(cluster: Cluster, scope: str) -> Sequence[Object]:
-    """The PodDisruptionBudgets that may be read."""
+def _namespaces(cluster: Cluster, scope: str) -> Mapping[str, Object] | None:
+    """The namespaces by name; None without the right to read them."""
+    try:
+        found = [cluster.get(NAMESPACES, scope)] if scope else cluster.list(NAMESPACES)
+        return {fields.name(namespace): namespace for namespace in found}
+    except Forbidden:
+        return None
+    except NotFound:
+        return {}
+
+
+def _budgets(cluster: Cluster, scope: str) -> Sequence[Object] | None:
+    """The PodDisruptionBudgets; None where they cannot be read, or are not served in this version."""
     try:
         return list(cluster.list(BUDGETS, scope))
     except (Forbidden, NotFound):
-        return ()
+        return None
+
+
+def _full(budgets: Sequence[Object]) -> Iterator[tuple[str, Selector, str]]:
+    """Of each PodDisruptionBudget that lets no pod go: its namespace, which pods it is for, and what to say of it."""
+    for budget in budgets:
+        spec, status = fields.mapping(budget, "spec"), fields.mapping(budget, "status")
+        if status.get("disruptionsAllowed") == 0 and spec.get("selector") is not None:
+            healthy = f"{status.get('currentHealthy', 0)} healthy of {status.get('desiredHealthy', 0)} wanted"
+            text = f"PodDisruptionBudget {fields.name(budget)} has no room ({healthy}); rollouts do not heed it"
+            yield fields.namespace(budget), selectors.of_object(fields.mapping(spec, "selector")), text
 
 
 def _mesh(installation: Installation) -> MeshStatus:

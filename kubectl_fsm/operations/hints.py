@@ -60,6 +60,13 @@ def apply(workload: Workload, words: Sequence[str]) -> str:
     return words_by_kind.get(kind, f"restart {kind} {shlex.quote(name)} as its controller does it")
 
 
+def restart_all(namespace: str, control_plane: str, words: Sequence[str]) -> str:
+    """The command that restarts whatever runs outdated rules in a namespace, in all where it is empty."""
+    where = ["--all", "-n", namespace] if namespace else ["-A"]
+    mesh = ["-N", control_plane] if control_plane else []
+    return f"kubectl fsm restart {shlex.join([*where, *mesh, *words])}"
+
+
 def _restartable(workload: Workload) -> bool:
     known = rollouts.restart_field(workload.top.object) is not None
     return known and not workload.refusal and not workload.unseen

@@ -1,6 +1,7 @@
 """Which meshes a cluster has, and which of them a namespace belongs to."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from kubectl_fsm import fields, interception
@@ -208,13 +209,14 @@ def _guess(cluster: Cluster, mesh: Mesh, config: Object) -> tuple[Release, str]:
 
 def _writers_of_a_pod(cluster: Cluster, mesh: Mesh) -> Sequence[Injector]:
     """The generations that may have written the rules of the first pod that has some."""
-    for pod in _readable(cluster, PODS, "", mesh.uuid_label) or ():
-        try:
-            running = interception.running(pod, mesh)
-        except RulesSyntaxError:
-            continue
-        if running and running.injectors:
-            return running.injectors
+    try:
+        for pod in cluster.list(PODS, "", mesh.uuid_label):
+            with suppress(RulesSyntaxError):
+                running = interception.running(pod, mesh)
+                if running and running.injectors:
+                    return running.injectors
+    except Forbidden:
+        pass
     return ()
 
 

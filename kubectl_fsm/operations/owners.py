@@ -85,8 +85,8 @@ class Workload(NamedTuple):
 class Owners:
     """Owners of pods, each read once.
 
-    `prefetch` reads all built-in workloads of a namespace (all namespaces where it is empty) in one go, which pays where
-    many pods are looked at; without it each owner is one request. With `readable_only` an owner that the user may not
+    `prefetch` reads all built-in workloads of a namespace (all namespaces where it is empty) in one go, and of other kinds
+    the first owner brings all, which pays where many pods are looked at; without it each owner is one request. With `readable_only` an owner that the user may not
     read counts as gone, which is good enough to look at pods, but not to edit anything.
     """
 
@@ -95,15 +95,19 @@ class Owners:
         self._passed_over = (NotFound, Forbidden) if readable_only else (NotFound,)
         self._known: dict[tuple[str, str, str], Located] = {}
         self._above: dict[str, Workload] = {}
+        self._scope: str | None = None
+        self._others: dict[Resource, Mapping[tuple[str, str], Object]] = {}
         self.unreadable: list[str] = []
         """Kinds that `prefetch` may not list."""
 
     def prefetch(self, namespace: str) -> None:
+        self._scope = namespace
         resources = (*_PREFETCHED, *(found for found in self._cluster.kinds() if found not in (*_PREFETCHED, PODS)))
         listed = self._cluster.gather(*(partial(self._list, resource, namespace) for resource in resources))
         for resource, objects in zip(resources, listed, strict=True):
             for found in objects:
                 self.add(resource, found)
+        self._others = {resource: {} for resource in resources}
 
     def _list(self, resource: Resource, namespace: str) -> Sequence[Object]:
         try:
@@ -158,7 +162,23 @@ class Owners:
         resource = self._cluster.resource(owner.api_version, owner.kind)
         place = namespace if resource.namespaced else ""
         known = self._known.get((resource.qualified, place, owner.name))
-        return known or self.add(resource, self._cluster.get(resource, owner.name, place))
+        if known:
+            return known
+        found = self._siblings(resource).get((place, owner.name))
+        return self.add(resource, found or self._cluster.get(resource, owner.name, place))
+
+    def _siblings(self, resource: Resource) -> Mapping[tuple[str, str], Object]:
+        """All of a kind that was not prefetched, after a `prefetch`; nothing where they may not be listed."""
+        if self._scope is None:
+            return {}
+        if resource not in self._others:
+            scope = self._scope if resource.namespaced else ""
+            try:
+                listed = list(self._cluster.list(resource, scope))
+            except (Forbidden, NotFound):
+                listed = []
+            self._others[resource] = {(fields.namespace(found), fields.name(found)): found for found in listed}
+        return self._others[resource]
 
     def _workload(self, chain: Sequence[Located]) -> Workload:
         top = chain[-1]

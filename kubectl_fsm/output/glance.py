@@ -4,66 +4,75 @@ from collections.abc import Iterator, Sequence
 
 from kubectl_fsm.output.grid import Style, grid
 from kubectl_fsm.output.visible import visible
-from kubectl_fsm.reports import StatusReport, WorkloadStatus
+from kubectl_fsm.reports import POD_COUNTS, StatusReport, WorkloadStatus
 
 _REMARKS = 20
-_COUNTS = ("pods", "injected", "current", "outdated", "failed")
+_KINDS = {"failed": "failures", "blocked": "blocked", "does nothing": "idle", "note": "notes"}
+"""The kinds of remarks, the worst first, by the field that has them."""
 
 
 def as_glance(report: StatusReport, style: Style) -> str:
-    """Totals first; then workloads, and remarks on them, all of them only with `style.wide`."""
+    """Totals first; then workloads, remarks on them, all of them only with `style.wide`, and what to do."""
     where = f"namespace {report.scope}" if report.scope else "all namespaces"
-    parts = [f"{visible(report.origin)} · {visible(where)}\n"]
+    lines = [f"{report.origin} · {where}"]
     for mesh in report.meshes:
         mode = f", interceptionMode {mesh.mode}" if mesh.mode else ""
-        parts.append(visible(f"mesh {mesh.mesh} {mesh.version} ({mesh.namespace}){mode}") + "\n")
-        parts += [f"Note: {visible(note)}\n" for note in mesh.notes]
-    parts.append(f"{_totals(report)}\n")
-    if report.shown:
-        parts.append(_table(report, style))
-    remarks = [remark for item in report.shown for remark in _remarks(item)]
-    shown = remarks if style.wide else remarks[:_REMARKS]
-    parts += [f"{visible(remark)}\n" for remark in shown]
-    if len(shown) < len(remarks):
-        parts.append(f"and {len(remarks) - len(shown)} more: -o wide\n")
-    return "".join(parts)
+        lines.append(" ".join(part for part in ("mesh", mesh.mesh, mesh.version, f"({mesh.namespace})") if part) + mode)
+        lines += [f"Note: {note}" for note in mesh.notes]
+    lines += [f"Note: {note}" for note in report.notes]
+    remarks = [*_remarks(report.shown, wide=style.wide)]
+    said = remarks if style.wide else remarks[:_REMARKS]
+    if len(said) < len(remarks):
+        said.append(f"and {len(remarks) - len(said)} more: -o wide")
+    if report.apply:
+        said.append(f"Apply: {report.apply}")
+    return "".join(
+        [
+            *(f"{visible(line)}\n" for line in lines),
+            f"{_totals(report, style)}\n",
+            _table(report, style) if report.shown else "",
+            *(f"{visible(line)}\n" for line in said),
+        ]
+    )
 
 
-def _totals(report: StatusReport) -> str:
-    sums = {name: sum(getattr(item, name) for item in report.items) for name in _COUNTS}
-    counts = ", ".join(f"{sums[name]} {name}" for name in _COUNTS[1:])
-    more = [(report.outside, "in no mesh"), (report.finished, "finished and left out")]
-    rest = "".join(f"; {count} {what}" for count, what in more if count)
-    return f"{len(report.items)} workloads, {sums['pods']} pods: {counts}{rest}"
+def _totals(report: StatusReport, style: Style) -> str:
+    totals = report.totals
+    pods = ", ".join(_count(totals[name], name, style, f"{totals[name]} {name}") for name in POD_COUNTS[1:])
+    left_out = [(report.outside, "in no mesh"), (report.finished, "finished and left out")]
+    rest = "".join(f"; {count} {what}" for count, what in left_out if count)
+    return f"{totals['workloads']} workloads, {totals['pods']} pods: {pods}{rest}"
 
 
 def _table(report: StatusReport, style: Style) -> str:
-    several = len({item.namespace for item in report.shown}) > 1
-    head = [*(["NAMESPACE"] if several else []), "WORKLOAD", *(name.upper() for name in _COUNTS), "CHANGES"]
+    everywhere = not report.scope
+    head = ["WORKLOAD", *(name.upper() for name in POD_COUNTS), "CHANGES"]
     rows = [
         [
-            *([visible(item.namespace)] if several else []),
+            *([visible(item.namespace)] if everywhere else []),
             visible(item.workload),
-            *(_count(item, name, style) for name in _COUNTS),
+            *(_count(getattr(item, name), name, style) for name in POD_COUNTS),
             visible(", ".join(item.changes)) or "-",
             *([visible(item.mesh)] if style.wide else []),
         ]
         for item in report.shown
     ]
-    return grid([*head, *(["MESH"] if style.wide else [])], rows)
+    return grid([*(["NAMESPACE"] if everywhere else []), *head, *(["MESH"] if style.wide else [])], rows)
 
 
-def _count(item: WorkloadStatus, name: str, style: Style) -> str:
-    count: int = getattr(item, name)
-    return style.paint(name, str(count)) if count and name in ("outdated", "failed") else str(count)
+def _count(count: int, name: str, style: Style, shown: str = "") -> str:
+    """A number, in the state's colour where it is one to look at."""
+    text = shown or str(count)
+    return style.paint(name, text) if count and name in ("outdated", "failed") else text
 
 
-def _remarks(item: WorkloadStatus) -> Iterator[str]:
-    kinds: Sequence[tuple[str, Sequence[str]]] = (
-        ("failed: ", item.failures),
-        ("blocked: ", item.blocked),
-        ("does nothing: ", item.idle),
-        ("", item.notes),
-    )
-    for label, texts in kinds:
-        yield from (f"{item.workload} in {item.namespace}: {label}{text}" for text in texts)
+def _remarks(items: Sequence[WorkloadStatus], *, wide: bool) -> Iterator[str]:
+    """Each thing that there is to say once, with the workloads that it is said of."""
+    for kind, field in _KINDS.items():
+        said: dict[str, list[str]] = {}
+        for item in items:
+            for text in getattr(item, field):
+                said.setdefault(text, []).append(f"{item.workload} in {item.namespace}")
+        for text, (first, *others) in said.items():
+            who = ", ".join([first, *others]) if wide or not others else f"{first} and {len(others)} more"
+            yield f"{kind}: {who}: {text}"

@@ -20,7 +20,6 @@ from kubectl_fsm.reports import (
     TraceReport,
     Trial,
     VersionReport,
-    WorkloadStatus,
 )
 from kubectl_fsm.services import Routing
 from kubectl_fsm.tracing import Course, Step
@@ -110,14 +109,14 @@ def _pod_rules(item: PodRules) -> Mapping[str, Any]:
 def _status(report: StatusReport) -> Mapping[str, Any]:
     return {
         "meshes": [{**mesh._asdict(), "mode": mesh.mode or None, "notes": list(mesh.notes)} for mesh in report.meshes],
-        "finished": report.finished,
-        "outside": report.outside,
-        "items": [{**item._asdict(), **_lists(item)} for item in report.shown],
+        "totals": {**report.totals, "outside": report.outside, "finished": report.finished},
+        "items": [
+            {name: value if isinstance(value, str | int) else list(value) for name, value in item._asdict().items()}
+            for item in report.shown
+        ],
+        "apply": report.apply or None,
+        "notes": list(report.notes),
     }
-
-
-def _lists(item: WorkloadStatus) -> Mapping[str, Any]:
-    return {name: list(getattr(item, name)) for name in ("changes", "failures", "blocked", "idle", "notes")}
 
 
 def _trace(report: TraceReport) -> Mapping[str, Any]:
@@ -260,9 +259,14 @@ def _configured(item: ConfiguredObject) -> Mapping[str, Any]:
     }
 
 
+def _workload_names(report: StatusReport) -> Sequence[str]:
+    """With all namespaces the words that name each to another verb, as `xargs -L1` hands them on."""
+    return [item.workload if report.scope else f"{item.workload} -n {item.namespace}" for item in report.shown]
+
+
 def _names(report: Report) -> Sequence[str]:
     shown: Mapping[type, Callable[[Any], Sequence[str]]] = {
-        StatusReport: lambda report: [item.workload for item in report.shown],
+        StatusReport: _workload_names,
         RulesReport: lambda report: [f"pod/{item.pod}" if item.pod else item.workload for item in report.items],
         TraceReport: lambda report: [report.source.text, report.target],
         ExclusionsReport: lambda report: [item.object for item in report.items],

@@ -177,13 +177,16 @@ STATUS = reports.StatusReport(
             blocked=["its rollout is paused"],
             idle=["outbound-ip 10.1.0.0/16"],
             notes=["a note"],
+            restartable=True,
         )
     ],
     "context x",
     "shop",
     [reports.MeshStatus("fsm", "1.5.1", "fsm-system", "PodLevel", ["a note"])],
+    ["a note"],
     finished=1,
     outside=2,
+    apply="kubectl fsm restart --all -n shop",
 )
 REPORTS = [
     reports.RulesReport(

@@ -171,7 +171,7 @@ class TestList:
 
         def hang(_):
             asked.set()
-            ended.wait(60)
+            ended.wait()
             return status(500, "InternalError", "nobody reads this")
 
         server.answer("/api/v1/pods", page("1", "2", more="x"), hang)
@@ -184,11 +184,14 @@ print(next(kube.connect(ConnectionOptions(kubeconfig=sys.argv[1])).list(PODS))["
 sys.stdin.readline()
 """
         command = [sys.executable, "-c", program, kubeconfig(tmp_path, server.url)]
-        with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True) as process:
+        process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True)
+        try:
             assert asked.wait(30)
-            assert process.communicate("\n") == ("1\n", "")
-        assert process.returncode == 0
-        ended.set()
+            assert process.communicate("\n", timeout=30) == ("1\n", "")
+            assert process.returncode == 0
+        finally:
+            process.kill()
+            ended.set()
 
     @pytest.mark.parametrize(
         "body",
