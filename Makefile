@@ -10,7 +10,7 @@ ifeq ($(HOME),)
 unexport HOME
 endif
 
-.PHONY: test lint control-plane packages fuzz demo bench clean
+.PHONY: test lint control-plane packages fuzz demo bench bench-scale clean
 
 test: .venv/dev packages $(if $(shell command -v go),control-plane)
 	$(BIN)/pytest
@@ -38,6 +38,9 @@ demo: .venv/run
 
 bench: .venv/dev control-plane
 	$(BIN)/python bench/bench.py
+
+bench-scale: .venv/dev control-plane
+	$(BIN)/python bench/scale.py
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -36,16 +36,14 @@ def glance(cluster: Cluster, scope: str, control_plane: str = "") -> StatusRepor
         found.add(PODS, pod)
     for located in owners.known():
         found.add(*located)
-    notes = [
-        *(
-            [f"without the right to read {NAMESPACES.plural} all count as part of the mesh"]
-            if namespaces is None
-            else []
+    unseen = {
+        f"without the right to read {NAMESPACES.plural} all count as part of the mesh": namespaces is None,
+        f"{BUDGETS.qualified} cannot be read: what they hold back is not shown": budgets is None,
+        f"without the right to list {', '.join(sorted(owners.unreadable))}, what these own may stand alone": bool(
+            owners.unreadable
         ),
-        *([f"{BUDGETS.qualified} cannot be read: what they hold back is not shown"] if budgets is None else []),
-        *(f"without the right to list {kind}, what these own may stand alone" for kind in sorted(owners.unreadable)),
-        *found.unreadable,
-    ]
+    }
+    notes = [*(text for text, so in unseen.items() if so), *found.unreadable]
     known = [_mesh(installation) for installation in installations if installation.config]
     items = sorted(found.items(), key=lambda item: (item.namespace, item.workload))
     apply = hints.restart_all(scope, control_plane, cluster.words) if any(item.restartable for item in items) else ""

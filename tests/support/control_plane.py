@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -141,6 +142,15 @@ class ControlPlane:
         answer: dict[str, Any] = json.loads(text) if text.startswith("{") else {}
         return answer
 
+    def connection(self) -> HTTPSConnection:
+        """A connection to the API server as administrator, for who has more to send than `api` is for."""
+        return HTTPSConnection("127.0.0.1", self._port, timeout=30, context=self._tls)
+
+    def stand_still(self) -> None:
+        """Stop whatever would make, place or run pods, for good: what is written from now on stays as it is."""
+        for name in ("kube-controller-manager", "kube-scheduler", "kwok"):
+            self._processes[name].send_signal(signal.SIGSTOP)
+
     def exists(self, path: str) -> bool:
         """Whether a GET of `path` finds something."""
         try:
@@ -214,7 +224,7 @@ class ControlPlane:
         return path
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None, content_type: str) -> tuple[int, str]:
-        connection = HTTPSConnection("127.0.0.1", self._port, timeout=30, context=self._tls)
+        connection = self.connection()
         try:
             content = None if body is None else json.dumps(body)
             connection.request(method, path, content, {"Content-Type": content_type})

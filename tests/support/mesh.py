@@ -230,6 +230,10 @@ class Mesh:
             replaced.start()
             self._injector = replaced
 
+    def stop_injecting(self) -> None:
+        """Leave pods as they are written from now on."""
+        self._webhook.remove()
+
     def namespace(self) -> str:
         """A new namespace in the mesh, with injection enabled; in it until `empty`."""
         labels = {self._monitored_by: self.flavour.name}
