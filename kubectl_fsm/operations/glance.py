@@ -44,10 +44,11 @@ def glance(cluster: Cluster, scope: str, control_plane: str = "") -> StatusRepor
         ),
     }
     notes = [*(text for text, so in unseen.items() if so), *found.unreadable]
-    known = [_mesh(installation) for installation in installations if installation.config]
     items = sorted(found.items(), key=lambda item: (item.namespace, item.workload))
     apply = hints.restart_all(scope, control_plane, cluster.words) if any(item.restartable for item in items) else ""
-    return StatusReport(items, cluster.origin, scope, known, notes, found.finished, found.outside, apply)
+    return StatusReport(
+        items, cluster.origin, scope, [*map(_mesh, installations)], notes, found.finished, found.outside, apply
+    )
 
 
 class _Standing(NamedTuple):
@@ -132,7 +133,7 @@ class _Glance:
             return
         try:
             workload = self._owners.of(resource, obj)
-            if pod is not None or (workload.top.object is obj and workload.template is not None):
+            if pod is not None or workload.template is not None:
                 self._count(workload, pod, namespace, installation)
         except InvalidObject as error:
             self.unreadable[f"not counted: {error.message}"] = None
@@ -198,7 +199,6 @@ def _likeness(pod: Object, installation: Installation) -> object:
         workloads.failure(pod, mesh.init_container),
         workloads.succeeded(pod, mesh.init_container),
         mesh.uuid_label in fields.labels(pod),
-        bool(fields.mapping(pod, "status")),
         *(one.get("name") for one in fields.items(pod, "spec", "initContainers")),
         *(annotations.get(injector.annotation(found)) for found in injector.pod_lists),
     )

@@ -7,9 +7,10 @@ import pytest
 
 from kubectl_fsm import cli
 from kubectl_fsm.cluster import selectors
-from kubectl_fsm.cluster.interface import BUDGETS, DEPLOYMENTS, NAMESPACES, Resource
+from kubectl_fsm.cluster.interface import BUDGETS, DEPLOYMENTS, NAMESPACES, STATEFULSETS, Resource
 from kubectl_fsm.errors import Forbidden, InvalidObject, NotFound
 from kubectl_fsm.generator import render
+from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.output import grid, structured, table
 from tests.unit.test_guards_offline import NAMESPACE, OUT, deployment, meshconfig, pod, template
 from tests.unit.test_held_edits import OLD, Remote, carry_out, cron_job, running
@@ -17,6 +18,14 @@ from tests.unit.test_held_edits import OLD, Remote, carry_out, cron_job, running
 PLAIN, WIDE, COLOUR = grid.Style(), grid.Style(wide=True), grid.Style(colour=True)
 NEW = render("fsm-1.5", {}, meshconfig(outboundPortExclusionList=[80])["spec"])
 FULL = ",".join(map(str, range(1, 17)))
+
+
+OSM_CONFIG = {
+    "apiVersion": "config.openservicemesh.io/v1alpha2",
+    "kind": "MeshConfig",
+    "metadata": {"name": "osm-mesh-config", "namespace": "osm-system"},
+    "spec": {"traffic": {"outboundPortExclusionList": []}},
+}
 
 
 def status(*objects, words=("-n", "shop"), config=None, kind=Remote, **options):
@@ -125,6 +134,39 @@ class TestCounts:
         ]
         assert [item.notes for item in report.items[::2]] == [[], []]
 
+    def test_an_operators_workload_without_pods_is_there(self):
+        operator = {"apiVersion": "x.example/v1", "kind": "Postgres", "metadata": {"name": "main", "namespace": "shop"}}
+        child = owned({**deployment("db"), "kind": "StatefulSet"}, "Postgres", "main", "x.example/v1")
+        assert [item.workload for item in status(operator, child).items] == ["postgres/main"]
+
+    def test_what_has_neither_pods_nor_a_template_is_not(self):
+        loose = rollout(workloadRef={"apiVersion": "apps/v1", "kind": "Deployment", "name": "gone"})
+        assert status(loose, kind=Rollouts).items == []
+
+    def test_a_namespace_that_is_not_there(self):
+        report = status(words=["-n", "nowhere"])
+        assert (report.items, report.notes) == ([], [])
+
+    def test_a_namespace_that_has_changed_its_mesh(self):
+        """Its pods still carry the old mesh's marks; the next ones are the new one's."""
+        moved = {**NAMESPACE, "metadata": {"name": "shop", "labels": {"openservicemesh.io/monitored-by": "osm"}}}
+        cluster = Remote(meshconfig(), OSM_CONFIG, moved, deployment(), running("web-1"))
+        (item,) = carry_out(cluster, "status", "-n", "shop")[0].items
+        assert (item.mesh, counts(item)) == ("osm (osm-system)", (1, 0, 0, 0, 0))
+
+    def test_pods_that_differ_in_one_thing_are_not_alike(self):
+        web = ("Deployment", "web")
+        texts = [pod(f"web-{n}", NEW, web, state=crashed(f"line {n}")) for n in range(2)]
+        assert only(deployment(), *texts).failures == [f"Error, exit code 2: line {n}" for n in range(2)]
+        ended, begun = pod("web-1", "echo", web), pod("web-2", "echo", web, state={"state": {"running": {}}})
+        assert counts(only(deployment(), ended, begun)) == (2, 2, 0, 0, 1)
+        marked, plain = (pod(f"web-{n}", owner=web) for n in range(2))
+        marked["metadata"]["labels"] = {"fsm-proxy-uuid": "x"}
+        assert len(only(deployment(), marked, plain).notes) == 2
+        stray = running("web-1", script=NEW)
+        stray["metadata"]["annotations"] = {OUT: "80"}
+        assert len(only(deployment(), running("web-2", script=NEW), stray).notes) == 1
+
     def test_a_job_that_has_ended_is_none(self):
         job = {**deployment("once"), "apiVersion": "batch/v1", "kind": "Job"}
         ended = {**job, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}
@@ -152,12 +194,6 @@ class TestCounts:
         assert item.notes[1].startswith("its rules are those of another mesh")
 
     def test_two_meshes(self):
-        osm = {
-            "apiVersion": "config.openservicemesh.io/v1alpha2",
-            "kind": "MeshConfig",
-            "metadata": {"name": "osm-mesh-config", "namespace": "osm-system"},
-            "spec": {"traffic": {"outboundPortExclusionList": []}},
-        }
         cart = {
             "apiVersion": "v1",
             "kind": "Namespace",
@@ -165,10 +201,11 @@ class TestCounts:
         }
         there = deployment("cart")
         there["metadata"]["namespace"] = "cart"
-        report = status(osm, cart, there, deployment(), words=["-A"])
+        report = status(OSM_CONFIG, cart, there, deployment(), words=["-A"])
         assert [mesh.mesh for mesh in report.meshes] == ["fsm", "osm"]
         assert [(item.namespace, item.mesh.split()[0]) for item in report.items] == [("cart", "osm"), ("shop", "fsm")]
-        one = status(osm, cart, there, deployment(), words=["-A", "-N", "osm-system"])
+        assert "\nmesh osm (osm-system)\n" in table.as_table(report, PLAIN)
+        one = status(OSM_CONFIG, cart, there, deployment(), words=["-A", "-N", "osm-system"])
         assert [item.namespace for item in one.items] == ["cart"]
 
 
@@ -256,8 +293,14 @@ class TestRemarks:
         everything = {"matchLabels": {"app": "web"}}
         others = [budget(everything, allowed=1), budget(everything, namespace="cart", name="other")]
         web = labelled(deployment(), app="web")
-        assert only(web, running("web-1", script=OLD), *others).blocked == []
+        for words in (("-n", "shop"), ("-A",)):
+            assert only(web, running("web-1", script=OLD), *others, words=words).blocked == []
         assert only(web, running("web-1", script=NEW), budget(everything)).blocked == []
+
+    def test_a_script_that_no_release_writes(self):
+        item = only(deployment(), running("web-1", script=NEW.replace("FSM_PROXY", "fsm_PROXY")))
+        (note,) = item.notes
+        assert note.endswith("is spelled as in the documentation; no release writes it so")
 
     def test_an_operator_that_selectors_do_not_have(self):
         with pytest.raises(InvalidObject, match="'Like'"):
@@ -329,19 +372,69 @@ class TestWhatCannotBeRead:
         assert structured.document(report)["notes"] == [note]
 
     def test_without_namespaces_the_mesh_is_told_by_what_a_pod_carries(self):
-        osm = {
-            "apiVersion": "config.openservicemesh.io/v1alpha2",
-            "kind": "MeshConfig",
-            "metadata": {"name": "osm-mesh-config", "namespace": "osm-system"},
-            "spec": {"traffic": {}},
-        }
         unmarked = pod("x", owner=("Deployment", "x"))
-        cluster = Remote(meshconfig(), osm, deployment(), running("web-1"), unmarked)
+        cluster = Remote(meshconfig(), OSM_CONFIG, deployment(), running("web-1"), unmarked)
         report, _ = carry_out(cluster, "status", "-A")
         assert ([item.workload for item in report.items], report.outside) == (["deploy/web"], 1)
 
     def test_nothing_is_noted_where_everything_can_be_read(self):
         assert status(deployment()).notes == []
+
+
+class TestRequests:
+    class Counted(Remote):
+        """Counts what is asked of a kind."""
+
+        def __init__(self, *objects):
+            super().__init__(*objects)
+            self.asked = []
+
+        def list(self, resource, namespace="", selector=""):
+            self.asked.append(("list", resource.kind))
+            return self.files.list(resource, namespace, selector)
+
+        def get(self, resource, name, namespace=""):
+            self.asked.append(("get", resource.kind))
+            return self.files.get(resource, name, namespace)
+
+    OPERATORS = tuple(
+        {"apiVersion": "x.example/v1", "kind": "Postgres", "metadata": {"name": f"pg{number}", "namespace": "shop"}}
+        for number in range(5)
+    )
+    SETS = tuple(
+        owned({**deployment(f"db{number}"), "kind": "StatefulSet"}, "Postgres", f"pg{number}", "x.example/v1")
+        for number in range(5)
+    )
+
+    def test_owners_of_another_kind_are_listed_once(self):
+        pods = [running(f"db{number}-0", "StatefulSet", f"db{number}") for number in range(5)]
+        cluster = self.Counted(meshconfig(), NAMESPACE, *self.OPERATORS, *self.SETS, *pods)
+        report, _ = carry_out(cluster, "status", "-n", "shop")
+        assert [item.workload for item in report.items] == [f"postgres/pg{number}" for number in range(5)]
+        assert [asked for asked in cluster.asked if asked[1] == "Postgres"] == [("list", "Postgres")]
+
+    def test_an_owner_that_is_gone_brings_no_second_list(self):
+        cluster = self.Counted(meshconfig(), NAMESPACE, owned(pod("web-1", OLD), "ReplicaSet", "web-abc"))
+        carry_out(cluster, "status", "-n", "shop")
+        assert [asked for asked in cluster.asked if asked[1] == "ReplicaSet"] == [
+            ("list", "ReplicaSet"),
+            ("get", "ReplicaSet"),
+        ]
+
+    def test_one_owner_needs_no_list(self):
+        cluster = self.Counted(*self.OPERATORS, *self.SETS)
+        assert Owners(cluster).of(STATEFULSETS, self.SETS[0]).label == "postgres/pg0"
+        assert cluster.asked == [("get", "Postgres")]
+
+    def test_pods_outside_the_mesh_need_no_owner(self):
+        """A static pod's is its node."""
+        static = owned(pod("proxy", uid="p"), "Node", "node-1", "v1")
+        static["metadata"]["namespace"] = "kube-system"
+        system = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
+        cluster = self.Counted(meshconfig(), system, static)
+        report, _ = carry_out(cluster, "status", "-A")
+        assert report.outside == 1
+        assert "Node" not in {kind for _, kind in cluster.asked}
 
 
 class TestHowItReads:
