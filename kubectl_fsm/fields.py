@@ -1,4 +1,7 @@
-"""Reading fields of objects that nobody vouches for: each reader returns the promised type or names object and field."""
+"""Reading fields of objects that nobody vouches for: each reader returns the promised type or names object and field.
+
+Nearly all are what JSON is decoded to, and `type(…) is dict` is asked first because it is the cheap question.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +19,7 @@ def mapping(obj: Object, *path: Step) -> Mapping[str, Any]:
     found = _at(obj, path)
     if found is None:
         return {}
-    if not isinstance(found, Mapping):
+    if type(found) is not dict and not isinstance(found, Mapping):
         raise _wrong(obj, path, "an object", found)
     return found
 
@@ -26,7 +29,7 @@ def sequence(obj: Object, *path: Step) -> Sequence[Any]:
     found = _at(obj, path)
     if found is None:
         return ()
-    if isinstance(found, str) or not isinstance(found, Sequence):
+    if type(found) is not list and (isinstance(found, str) or not isinstance(found, Sequence)):
         raise _wrong(obj, path, "a list", found)
     return found
 
@@ -35,7 +38,7 @@ def items(obj: Object, *path: Step) -> Sequence[Mapping[str, Any]]:
     """The list of objects at `path`, as `sequence`; raises `InvalidObject` where an item is no object."""
     found = sequence(obj, *path)
     for index, item in enumerate(found):
-        if not isinstance(item, Mapping):
+        if type(item) is not dict and not isinstance(item, Mapping):
             raise _wrong(obj, (*path, index), "an object", item)
     return found
 
@@ -116,7 +119,7 @@ def _at(obj: Object, path: tuple[Step, ...]) -> Any:
         if isinstance(step, int):
             found = found[step]
             continue
-        if type(found) is not dict and not isinstance(found, Mapping):  # most are, and the first question is cheap
+        if type(found) is not dict and not isinstance(found, Mapping):
             raise _wrong(obj, path[:depth], "an object", found)
         found = found.get(step)
     return found

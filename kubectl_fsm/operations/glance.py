@@ -140,10 +140,12 @@ class _Glance:
 
     def _installation(self, namespace: Object | None, pod: Object | None) -> Installation | None:
         """The mesh that a pod has to do with; None where it has to do with none."""
-        known = meshes.of_namespace(self._installations, namespace)
-        marked = [one for one in self._installations if pod and one.mesh.uuid_label in fields.labels(pod)]
-        if known or marked:
-            return known or marked[0]
+        if known := meshes.of_namespace(self._installations, namespace):
+            return known
+        labels = fields.labels(pod) if pod else {}
+        marked = [one for one in self._installations if one.mesh.uuid_label in labels]
+        if marked:
+            return marked[0]
         return self._installations[0] if namespace is None and len(self._installations) == 1 else None
 
     def _count(
