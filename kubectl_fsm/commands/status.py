@@ -17,7 +17,7 @@ Usage:
 
 Examples:
   kubectl fsm status -A
-  kubectl fsm status -A --outdated -o name                       what a restart would be for
+  kubectl fsm status -A --outdated -o name | xargs -L1 kubectl fsm restart
   kubectl fsm status -n shop --exit-code                         in a script
 
 Options:

@@ -110,6 +110,10 @@ def test_every_usage_text_is_its_own_grammar(verb):
         parsed = docopt(usage, ["fsm", verb, *words], default_help=False)
         assert parsed[option.name], option.name
     for line in usage.partition("Examples:\n")[2].partition("\n\n")[0].splitlines():
-        example = line.split("  ")[1].partition(" > ")[0].removeprefix("kubectl fsm ").split() if line.strip() else []
+        example = (
+            line.split("  ")[1].partition(" > ")[0].partition(" | ")[0].removeprefix("kubectl fsm ").split()
+            if line.strip()
+            else []
+        )
         assert example == [] or example[0] == verb
         order(example[1:], known)
