@@ -80,7 +80,8 @@ def test_before_and_after_an_edit_and_its_restart(control_plane, fsm, fsm_plugin
     assert (outbound["decision"], outbound["entry"], outbound["sources"]) == ("direct", "port 80", ["MeshConfig"])
     shown = fsm_plugin.run("trace", "deploy/web", "svc/api", "-n", shop)
     assert re.match(r" +NOW +AFTER RESTART\n", shown.stdout)
-    (command,) = re.findall(r"^Apply: kubectl fsm (.*)$", shown.stdout, re.MULTILINE)
+    assert "Warning: what works now is expected to fail after the restart\n" in shown.stdout
+    (command,) = re.findall(r"^After restart by: kubectl fsm (.*)$", shown.stdout, re.MULTILINE)
     assert command == f"restart deploy/web deploy/api -n {shop}"
 
     done = fsm_plugin.run(*command.split(), "--yes")
