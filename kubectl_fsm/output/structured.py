@@ -1,8 +1,10 @@
 """Reports for programs: JSON and YAML of a documented, versioned shape, and `kind/name` lines."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kubectl_fsm import fields
 from kubectl_fsm.output.visible import visible
@@ -21,8 +23,10 @@ from kubectl_fsm.reports import (
     Trial,
     VersionReport,
 )
-from kubectl_fsm.services import Routing
-from kubectl_fsm.tracing import Course, Step
+
+if TYPE_CHECKING:
+    from kubectl_fsm.services import Routing
+    from kubectl_fsm.tracing import Course, Step
 
 API_VERSION = "kubectl-fsm/v1"
 _ROLLED = ("planned", "started", "done")

@@ -6,7 +6,6 @@ from typing import Any
 
 from kubectl_fsm import fields
 from kubectl_fsm.fields import Object
-from kubectl_fsm.output.course import as_course
 from kubectl_fsm.output.glance import as_glance
 from kubectl_fsm.output.grid import Style, grid
 from kubectl_fsm.output.visible import visible
@@ -32,10 +31,13 @@ _NAMED = 3
 
 def as_table(report: Report, style: Style) -> str:
     """The report as text."""
+    if isinstance(report, TraceReport):
+        from kubectl_fsm.output.course import as_course  # noqa: PLC0415 - what traces need is loaded for them only
+
+        return as_course(report, style)
     shown: Mapping[type, Callable[[Any, Style], str]] = {
         StatusReport: as_glance,
         RulesReport: _rules,
-        TraceReport: as_course,
         ExclusionsReport: _exclusions,
         EditReport: _edit,
         EditsReport: _edits,
