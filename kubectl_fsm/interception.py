@@ -327,7 +327,6 @@ class Comparison:
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
-        self._running: dict[str, Running | None] = {}
 
     def outdated(self, pod: Object, annotations: Mapping[str, str], spec: Object) -> bool:
         """Whether the pod has the mesh's init container with rules other than the next pod would get."""
@@ -347,14 +346,10 @@ class Comparison:
         container = workloads.init_container(pod, self._installation.mesh.init_container)
         if container is None:
             return None
-        text = workloads.script(container)
-        if text not in self._running:
-            try:
-                self._running[text] = read_script(text)
-            except RulesSyntaxError:
-                self._running[text] = None
-        found = self._running[text]
-        return found.effective if found else None
+        try:
+            return read_script(workloads.script(container)).effective
+        except RulesSyntaxError:
+            return None
 
 
 def difference(runs: Effective, wanted: Effective) -> Sequence[str]:

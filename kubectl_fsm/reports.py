@@ -1,7 +1,5 @@
 """What commands yield while they work (events) and return in the end (reports); printers read nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -331,7 +329,7 @@ class Moment(NamedTuple):
     """What becomes of a connection, `when`: `now`, `after-restart`, or `next-pod` where no pod runs."""
 
     when: str
-    course: Course
+    course: "Course"
 
 
 class Trial(NamedTuple):
@@ -361,7 +359,7 @@ class TraceReport(NamedTuple):
     source: TraceEnd
     target: str
     origin: str
-    service: Routing | None
+    service: "Routing | None"
     stand_ins: Sequence[str]
     moments: Sequence[Moment]
     assumptions: Sequence[str]

@@ -158,6 +158,11 @@ class Way(NamedTuple):
     result: Result
     text: str
 
+    def joined(self, other: "Way") -> "Way":
+        """Both as one: the endpoints of either, and the sum of the shares."""
+        share = None if self.share is None or other.share is None else self.share + other.share
+        return self._replace(share=share, endpoints=(*self.endpoints, *other.endpoints))
+
     @property
     def fails(self) -> bool:
         """Whether nothing is expected to come of the connection."""

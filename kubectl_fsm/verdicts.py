@@ -38,12 +38,7 @@ def follow(
             way.result,
             way.text,
         )
-        if key in merged:
-            known = merged[key]
-            share = None if known.share is None or way.share is None else known.share + way.share
-            merged[key] = known._replace(share=share, endpoints=(*known.endpoints, *way.endpoints))
-        else:
-            merged[key] = way
+        merged[key] = merged[key].joined(way) if key in merged else way
     return Course(list(merged.values()))
 
 

@@ -7,20 +7,19 @@ from typing import NamedTuple
 from kubectl_fsm import fields, services, workloads
 from kubectl_fsm.cluster.interface import PODS, SERVICES, Cluster, Resource
 from kubectl_fsm.errors import Forbidden, NotFound, UsageError
-from kubectl_fsm.exclusions import is_ipv4
+from kubectl_fsm.exclusions import MAX_PORT, is_ipv4
 from kubectl_fsm.fields import Object
 from kubectl_fsm.operations import instances, targets
 from kubectl_fsm.operations.instances import Backends, Instance, StandIns
 from kubectl_fsm.operations.owners import Owners, pods_of
+from kubectl_fsm.operations.ranges import SERVICE
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.services import Endpoint, Kind, Routing, ServicePort
 from kubectl_fsm.tracing import Dial
 
-_SERVICE = re.compile(r"(?:svc|services?)/([a-z0-9-]+)(?:\.([a-z0-9-]+)(?:\.svc(?:\.[a-z0-9.-]+)?)?)?")
 _PORT = re.compile(r"[0-9]{1,5}|(?=.*[a-z])[a-z0-9-]{1,15}")
 _IPV6 = re.compile(r"\[.*|[0-9a-fA-F.]*:[0-9a-fA-F.]*:.*")
 _HINT = "write svc/NAME[.NAMESPACE]:PORT, IP:PORT, POD:PORT or KIND/NAME:PORT"
-_MAX_PORT = 65535
 _NOBODYS = ("0.0.0.0", "255.255.255.255")  # noqa: S104 - they are refused
 _MULTICAST = tuple(map(str, range(224, 240)))
 """How the addresses begin that are for many at once."""
@@ -45,9 +44,9 @@ def parse(text: str) -> Destination:
     if _IPV6.fullmatch(text):
         raise UsageError(f"{text!r}: IPv6 is not intercepted at all, and not followed", _HINT)
     head, colon, port = text.partition(":")
-    if colon and not (_PORT.fullmatch(port) and (not port.isdigit() or 1 <= int(port) <= _MAX_PORT)):
+    if colon and not (_PORT.fullmatch(port) and (not port.isdigit() or 1 <= int(port) <= MAX_PORT)):
         raise UsageError(f"{text!r}: {port!r} is no port", _HINT)
-    if found := _SERVICE.fullmatch(head):
+    if found := SERVICE.fullmatch(head):
         return Destination(text, port, found[1], found[2] or "")
     if is_ipv4(head):
         if head in _NOBODYS or head.partition(".")[0] in _MULTICAST:

@@ -27,7 +27,7 @@ def glance(cluster: Cluster, scope: str, control_plane: str = "") -> StatusRepor
     owners = Owners(cluster, readable_only=True)
     installations, namespaces, budgets, _ = cluster.gather(
         lambda: meshes.find(cluster, control_plane),
-        lambda: _namespaces(cluster, scope),
+        lambda: meshes.readable_namespaces(cluster, scope),
         lambda: _budgets(cluster, scope),
         lambda: owners.prefetch(scope),
     )
@@ -208,17 +208,6 @@ def _likeness(pod: Object, installation: Installation) -> object:
 
 def _once(texts: Iterator[str]) -> Sequence[str]:
     return list(dict.fromkeys(texts))
-
-
-def _namespaces(cluster: Cluster, scope: str) -> Mapping[str, Object] | None:
-    """The namespaces by name; None without the right to read them."""
-    try:
-        found = [cluster.get(NAMESPACES, scope)] if scope else cluster.list(NAMESPACES)
-        return {fields.name(namespace): namespace for namespace in found}
-    except Forbidden:
-        return None
-    except NotFound:
-        return {}
 
 
 def _budgets(cluster: Cluster, scope: str) -> Sequence[Object] | None:

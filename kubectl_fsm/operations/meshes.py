@@ -64,10 +64,17 @@ def only(installations: Sequence[Installation]) -> Installation:
 
 def namespaces(cluster: Cluster, name: str) -> Mapping[str, Object]:
     """The Namespace object of that name, or all where it is empty; those that may be read and are there."""
+    return readable_namespaces(cluster, name) or {}
+
+
+def readable_namespaces(cluster: Cluster, name: str) -> Mapping[str, Object] | None:
+    """The same; None without the right to read them."""
     try:
         found = [cluster.get(NAMESPACES, name)] if name else cluster.list(NAMESPACES)
         return {fields.name(namespace): namespace for namespace in found}
-    except (Forbidden, NotFound):
+    except Forbidden:
+        return None
+    except NotFound:
         return {}
 
 

@@ -11,7 +11,8 @@ from kubectl_fsm.exclusions import is_ipv4, parse_range, split
 KUBERNETES_API = "kubernetes-api"
 CLOUD_METADATA = "cloud-metadata"
 _METADATA_RANGE = "169.254.169.254/32"
-_SERVICE = re.compile(r"(?:svc|services?)/([a-z0-9-]+)(?:\.([a-z0-9-]+)(?:\.svc(?:\.[a-z0-9.-]+)?)?)?")
+SERVICE = re.compile(r"(?:svc|services?)/([a-z0-9-]+)(?:\.([a-z0-9-]+)(?:\.svc(?:\.[a-z0-9.-]+)?)?)?")
+"""A Service as a person writes it: `svc/redis`, `svc/redis.cache`, `svc/redis.cache.svc.cluster.local`; name and namespace."""
 
 
 def values(words: Sequence[str], *, removing: bool, namespace: str) -> Callable[[Cluster], Sequence[str]]:
@@ -30,7 +31,7 @@ def _range(word: str, *, removing: bool) -> str:
 
 
 def _named(word: str) -> bool:
-    return word in (KUBERNETES_API, CLOUD_METADATA) or _SERVICE.fullmatch(word) is not None
+    return word in (KUBERNETES_API, CLOUD_METADATA) or SERVICE.fullmatch(word) is not None
 
 
 def _resolve(word: str, namespace: str, cluster: Cluster) -> str:
@@ -38,7 +39,7 @@ def _resolve(word: str, namespace: str, cluster: Cluster) -> str:
         return _METADATA_RANGE
     if word == KUBERNETES_API:
         return _cluster_ip("kubernetes", "default", cluster)
-    found = _SERVICE.fullmatch(word)
+    found = SERVICE.fullmatch(word)
     return _cluster_ip(found[1], found[2] or namespace, cluster) if found else word
 
 

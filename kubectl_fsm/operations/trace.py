@@ -12,7 +12,6 @@ from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import Explained
 from kubectl_fsm.meshes import FSM, SIDECAR_UID, Injector, Installation
 from kubectl_fsm.netfilter.model import Rule, Ruleset
-from kubectl_fsm.netfilter.script import parse
 from kubectl_fsm.operations import configured, hints, instances, meshes, targets
 from kubectl_fsm.operations.destinations import Destination, Finder, Route
 from kubectl_fsm.operations.inspect import Situation, situation
@@ -117,7 +116,6 @@ class _Scenery:
         self.notes = list(dict.fromkeys(found.note for found in installations if found.note))
         self._situations: dict[str, Situation] = {}
         self._whys: dict[tuple[str, Injector, Effective], Mapping[tuple[str, str, Rule], Explained]] = {}
-        self._rulesets: dict[str, Ruleset] = {}
 
     def installation(self, instance: Instance) -> Installation:
         namespace = self.namespaces.get(instance.namespace)
@@ -156,20 +154,16 @@ class _Scenery:
             if found.refused:
                 more = f" (and {len(found.refused) - 1} more)" if len(found.refused) > 1 else ""
                 return side._replace(reason=f"{found.refused[0]}{more}")
-            if found.next_script not in self._rulesets:
-                self._rulesets[found.next_script] = parse(found.next_script)
-            ruleset = self._rulesets[found.next_script]
+            ruleset = interception.read_script(found.next_script).ruleset
             whys = self._explained(found.next_script, ruleset, found.installation.injector, found.coming.wanted)
             return side._replace(ruleset=ruleset, whys=whys, mesh=str(found.installation))
         reason = f"the next pod of {instance.title} {_STATES.get(found.coming.state)}: {found.coming.reason}"
         return _without_rules(side, found.coming.state, found.installation) or side._replace(reason=reason)
 
     def _side(self, instance: Instance, reason: str) -> Side:
-        tls = not self._without_tls(self.installation(instance))
+        config = self.installation(instance).config
+        tls = fields.boolean(config, "spec", "sidecar", "sidecarDisabledMTLS") is not True
         return Side(instance.title, instance.address, instance.assumed, None, reason, tls=tls)
-
-    def _without_tls(self, installation: Installation) -> bool:
-        return fields.boolean(installation.config, "spec", "sidecar", "sidecarDisabledMTLS") is True
 
     def _explained(
         self, script: str, ruleset: Ruleset, injector: Injector, known: Effective

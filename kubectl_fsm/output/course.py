@@ -92,9 +92,7 @@ def _alike(ways: Sequence[Way]) -> Sequence[Way]:
     found: dict[object, Way] = {}
     for way in ways:
         key = _outbound(way), _inbound(way), way.text
-        known = found.get(key, way._replace(share=0.0, endpoints=()))
-        share = None if known.share is None or way.share is None else known.share + way.share
-        found[key] = known._replace(share=share, endpoints=(*known.endpoints, *way.endpoints))
+        found[key] = found[key].joined(way) if key in found else way
     return list(found.values())
 
 

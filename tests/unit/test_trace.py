@@ -1180,8 +1180,7 @@ def test_work_does_not_grow_but_with_the_endpoints(monkeypatch):
     interception.read_script.cache_clear()
     read, asked = [], []
     monkeypatch.setattr(interception, "read", lambda text, real=interception.read: read.append(text) or real(text))
-    parsed, stood = [], []
-    monkeypatch.setattr(operation, "parse", lambda text, real=operation.parse: parsed.append(text) or real(text))
+    stood = []
     monkeypatch.setattr(
         operation, "situation", lambda *words, real=operation.situation: stood.append(words) or real(*words)
     )
@@ -1190,8 +1189,7 @@ def test_work_does_not_grow_but_with_the_endpoints(monkeypatch):
     (way,) = report.moments[0].course.ways
     assert len(way.endpoints) == 1000
     assert way.share == pytest.approx(1)
-    assert len(read) == len(set(read)), "each script is read once"
-    assert len(parsed) == len(set(parsed)), "and so is each that is to come"
+    assert len(read) == len(set(read)), "each script is read once, and so is each that is to come"
     assert len(stood) == 1 + 1000, "each pod is looked at once"
     assert len(asked) <= 2 * (1 + 3 * 1000), "the application's connection is the same, whoever takes it"
     assert "sidecar picks 1 of 1000\n" in table.as_table(report, PLAIN)
