@@ -126,6 +126,13 @@ class Arguments:
         """An option that is a length of time and has a default. Raises `UsageError`."""
         return seconds(name, self.text(name))
 
+    def number(self, name: str, least: int, most: int) -> int:
+        """An option that is a whole number and has a default. Raises `UsageError`."""
+        text = self.text(name)
+        if not re.fullmatch("[0-9]{1,9}", text) or not least <= int(text) <= most:
+            raise UsageError(f"{name} takes a number from {least} to {most}, not {text!r}")
+        return int(text)
+
     def words(self, name: str) -> tuple[str, ...]:
         """A positional argument that may stand several times."""
         return tuple(self._parsed.get(name) or ())

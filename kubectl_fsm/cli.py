@@ -28,6 +28,7 @@ from kubectl_fsm.reports import (
     Event,
     ExclusionsReport,
     Failed,
+    Lineup,
     Question,
     Report,
     RulesReport,
@@ -192,7 +193,7 @@ def _drive(
                 answer = _ask(event.text, arguments, streams)
             elif isinstance(event, Failed):
                 failures.append(event.error)
-            else:
+            elif not isinstance(event, Lineup):
                 streams.say(f"warning: {event.text}" if isinstance(event, Warned) else event.text)
             event = work.send(answer)
     except StopIteration as end:

@@ -1,4 +1,4 @@
-"""Lengths of time as kubectl's options take them."""
+"""Lengths of time as kubectl's options take them, and as people read them."""
 
 import re
 
@@ -22,3 +22,10 @@ def seconds(option: str, text: str) -> float:
     if found > _LONGEST:
         raise UsageError(f"{option}={text}: more than a day", "0 is for no limit")
     return found
+
+
+def text(length: float) -> str:
+    """A length in seconds as people write it: `45s`, `10m`, `1h30m`."""
+    whole = round(length)
+    parts = [(whole // 3600, "h"), (whole % 3600 // 60, "m"), (whole % 60, "s")]
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"

@@ -35,7 +35,37 @@ class Failed(NamedTuple):
     error: FsmError
 
 
-Event = Note | Warned | Question | Failed
+class Lineup(NamedTuple):
+    """Workloads are about to have their turns: how many, how many of them at a time, seconds of pause after each."""
+
+    total: int
+    parallel: int
+    pause: float
+
+
+class Turn(NamedTuple):
+    """A workload's turn, as it goes; `text` says it in a line that names the workload.
+
+    `state`: `begun`, `writing` (just before each write), `rolling`, `baking`, and at its end a result as in
+    `RestartItem`. `updated` of `wanted` pods are new, `available` of all serve. `mark` is what will tell, of a workload
+    that is read later, that it carries what is being written.
+    """
+
+    workload: str
+    namespace: str
+    state: str
+    text: str
+    updated: int = 0
+    available: int = 0
+    wanted: int = 0
+    mark: str = ""
+
+    @property
+    def ends(self) -> bool:
+        return self.state not in ("begun", "writing", "rolling", "baking")
+
+
+Event = Note | Warned | Question | Failed | Lineup | Turn
 
 
 class EntryState(NamedTuple):
@@ -205,7 +235,7 @@ class RestartItem(NamedTuple):
     `result`: `planned` (a dry run), `done`, `started` (not waited for), `edited` (no rollout comes of it), `unchanged`,
     `current` (nothing to do), `left` (not touched), `failed`, `interrupted`, `not begun`; `detail` is the reason.
     `outdated` of `replicas` pods ran outdated rules, `changes` are what the next pods gain and lose; `verified` of `pods`
-    new pods run the right rules.
+    new pods run the right rules; `notes` is what was to be known before.
     """
 
     workload: str
@@ -218,6 +248,7 @@ class RestartItem(NamedTuple):
     detail: str = ""
     verified: int = 0
     pods: int = 0
+    notes: Sequence[str] = ()
 
 
 class RestartReport(NamedTuple):

@@ -62,6 +62,7 @@ JOBS = Resource("batch", "v1", "Job", "jobs", True, ("job",))
 CRONJOBS = Resource("batch", "v1", "CronJob", "cronjobs", True, ("cj",))
 EVENTS = Resource("", "v1", "Event", "events", True, ("ev",))
 BUDGETS = Resource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", True, ("pdb",))
+AUTOSCALERS = Resource("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", True, ("hpa",))
 CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps", True, ("cm",))
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
 

@@ -1,24 +1,34 @@
 """`kubectl fsm restart`."""
 
-from collections.abc import Generator
+import math
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.cluster.interface import Connect
 from kubectl_fsm.commands.options import general
 from kubectl_fsm.errors import Refused, UsageError
-from kubectl_fsm.operations import meshes, queue, restart, targets
+from kubectl_fsm.operations import headroom, lineup, meshes, queue, record, restart, targets
 from kubectl_fsm.operations.owners import Owners
+from kubectl_fsm.operations.record import Plan, Record
+from kubectl_fsm.operations.restart import Manner
+from kubectl_fsm.operations.steps import Step
 from kubectl_fsm.operations.targets import Selection
+from kubectl_fsm.operations.turns import Pace
 from kubectl_fsm.reports import Event, Failed, Note, RestartReport
 
 FORMATS = ("wide", "json", "yaml", "name")
-USAGE = f"""Roll the workloads whose pods run outdated rules, one after the other, and verify the new pods' rules.
+_MOST_PARALLEL = 100
+_WHAT = ("--selector", "--all", "--all-namespaces", "--namespace", "--all-pods", "--canary")
+"""Options that say what is restarted, as a plan does."""
+USAGE = f"""Roll the workloads whose pods run outdated rules, and verify the new pods' rules.
 
 TARGET is KIND/NAME (a workload: deploy/web, sts/db, rollout/api) or NAME (the workload that owns this pod); without
-one, options say where to look: -l, --all or -A. Before a workload is restarted, the mesh's injector is asked what the
-next pod will be; while that is not what is configured, nothing is restarted. A rollout that fails, or whose new pods
-run wrong rules, stops everything after it.
+one, options say where to look: -l, --all or -A. The order is that of the names, else namespace by namespace, Deployments
+before StatefulSets before DaemonSets. Before the first workload is restarted, the mesh's injector is asked for the next
+pod of each; while one would be wrong, nothing is restarted. After a rollout that fails, or whose new pods run wrong
+rules, no other is begun, and what is left to do stays in a plan file for --resume. So it does after Ctrl-C, once to let
+end what runs, twice to leave at once. A workload with the annotation kubectl-fsm/restart: disabled is left alone.
 
 Usage:
   kubectl fsm restart [options] [--] [TARGET...]
@@ -27,11 +37,21 @@ Examples:
   kubectl fsm restart deploy/web -n shop
   kubectl fsm restart -A --dry-run                               what would be restarted, and why not
   kubectl fsm restart --all -n shop --yes
+  kubectl fsm restart -A --max-parallel 4 --canary deploy/web --bake 10m
+  kubectl fsm restart --resume ./fsm-restart-8f2c.json
 
 Options:
   -l, --selector=SELECTOR          the workloads that own the pods with these labels
       --all                        all workloads of the namespace
       --all-pods                   also workloads whose pods run current rules
+      --skip=TARGET                not this one (repeatable): [NAMESPACE/]KIND/NAME, or ns/NAME for a namespace
+      --resume=FILE                go on with what a restart has left to do
+      --max-parallel=N             workloads at a time [default: 1]
+      --pause=TIME                 begin none for so long after one has ended [default: 0]
+      --canary=TARGET              this one first, [NAMESPACE/]KIND/NAME; the others only if it is verified
+      --bake=TIME                  and only if it is still healthy so much later [default: 0]
+      --respect-pdb                leave workloads alone whose PodDisruptionBudget has no room now
+      --skip-preflight             do not ask the injector beforehand
       --dry-run=MODE               client: print the plan, restart nothing [bare: client]
       --no-wait                    do not wait for rollouts, and verify nothing
   -y, --yes                        do not ask before more than one workload is restarted
@@ -40,55 +60,100 @@ Options:
 
 
 class Restart(NamedTuple):
-    """Which workloads, and how."""
+    """Which workloads, and how. `resume`: the plan file that says which; empty where the selection does."""
 
     selection: Selection
+    resume: str
+    skip: Sequence[str]
+    canary: str
+    bake: float
     control_plane: str
     options: queue.Options
-    wait: bool
-    everything: bool
+    manner: Manner
+    preflight: bool
 
     def run(self, connect: Connect) -> Generator[Event, bool, RestartReport]:
+        plan = record.read(self.resume) if self.resume else None
         cluster = connect()
         owners = Owners(cluster, readable_only=True)
-        installations, found, namespaces = cluster.gather(
+        selection = plan.selection if plan else self.selection
+        scope = selection.scope(cluster)
+        installations, found, namespaces, room, identity = cluster.gather(
             lambda: meshes.find(cluster, self.control_plane),
-            lambda: targets.chosen(cluster, owners, self.selection),
-            lambda: meshes.namespaces(cluster, self.selection.scope(cluster)),
+            lambda: targets.chosen(cluster, owners, selection),
+            lambda: meshes.namespaces(cluster, scope),
+            lambda: headroom.look(cluster, scope),
+            lambda: record.identity(cluster),
         )
-        if not found.subjects and not self.selection.everywhere:
-            raise Refused(f"no pods match in {self.selection.scope(cluster)}", "nothing was restarted")
-        steps = restart.plan(installations, found.subjects, namespaces, everything=self.everything)
+        plan = plan or Plan(identity, [*map(record.title, installations)], self.manner.everything, self.bake)
+        plan.check(identity, installations, cluster.origin)
+        if not found.subjects and not selection.everywhere:
+            raise Refused(f"no pods match in {scope}", "nothing was restarted")
         if found.finished:
             yield Note(f"{found.finished} finished pod{'s are' if found.finished > 1 else ' is'} left out")
-        if not self.selection.names:
-            steps = [step for step in steps if not step.left or step.left.result == "left"]
+        manner = self.manner._replace(everything=plan.everything, marks=plan.marks)
+        steps = restart.plan(installations, plan.of(found.subjects), namespaces, manner)
+        steps = lineup.informed(lineup.without(cluster, steps, self.skip), room, respect=manner.respects_budgets)
+        canary = lineup.named(cluster, steps, self.canary) if self.canary else plan.canary(steps)
+        if not selection.names:
+            steps = restart.in_order([step for step in steps if step is canary or _concerns(step)])
         if not steps:
             yield Note("no workload runs outdated rules")
-        work = restart.work(cluster, steps, self.options.timeout, wait=self.wait, everything=self.everything)
-        report = yield from queue.run(cluster, owners, work, self.options)
-        for item in report.items if self.selection.names else ():
+        yield from lineup.notes(steps, room)
+        if not self.options.dry_run and self.preflight:
+            manner = manner._replace(asked_at=(yield from restart.asked(cluster, steps, self.options.timeout)))
+        work = restart.work(cluster, owners, steps, manner)
+        if canary:
+            work = lineup.canary_first(cluster, owners, work, canary, plan.bake)
+        report = yield from queue.run(cluster, work, self.options, Record(plan, work, cluster.words, self.resume))
+        for item in report.items if selection.names else ():
             if item.result == "left":
                 yield Failed(Refused(f"{item.workload} in {item.namespace} was not restarted: {item.detail}"))
         return report
 
 
+def _concerns(step: Step) -> bool:
+    """Whether there is something to say of a workload that nobody named."""
+    return not step.left or step.left.result == "left"
+
+
 def parse(arguments: Arguments) -> Restart:
     names, namespace = arguments.words("TARGET"), arguments.text("--namespace")
     selector, everywhere = arguments.text("--selector"), arguments.flag("--all-namespaces")
-    everything = arguments.flag("--all")
-    if not (names or selector or everything or everywhere):
+    everything, resume, canary = arguments.flag("--all"), arguments.text("--resume"), arguments.text("--canary")
+    if resume:
+        given = ["a TARGET"] if names else [option for option in _WHAT if arguments.flag(option)]
+        if given:
+            raise UsageError(f"--resume says what is restarted, so {given[0]} does not go with it")
+    elif not (names or selector or everything or everywhere):
         raise UsageError("nothing says what to restart", "name a TARGET such as deploy/web, or use -l, --all or -A")
     if everything and (names or selector):
         raise UsageError("--all does not go together with a target by name or -l")
+    wait, bake = not arguments.flag("--no-wait"), arguments.seconds("--bake")
+    if not canary and bake:
+        raise UsageError("--bake needs the workload that is to stay healthy: --canary=KIND/NAME")
+    if canary and not wait:
+        raise UsageError("--canary is waited for, and --no-wait waits for nothing")
+    timeout = arguments.seconds("--timeout")
     return Restart(
         Selection(names, namespace, everywhere, selector),
+        resume,
+        arguments.many("--skip"),
+        canary,
+        bake,
         arguments.text("--fsm-namespace"),
         queue.Options(
-            timeout=arguments.seconds("--timeout"),
+            timeout,
             dry_run=arguments.choice("--dry-run", ("client", "none")) == "client",
             yes=arguments.flag("--yes"),
+            pace=Pace(arguments.number("--max-parallel", 1, _MOST_PARALLEL), arguments.seconds("--pause")),
         ),
-        wait=not arguments.flag("--no-wait"),
-        everything=arguments.flag("--all-pods"),
+        Manner(
+            timeout,
+            wait=wait,
+            everything=arguments.flag("--all-pods"),
+            asked_at=math.inf if arguments.flag("--skip-preflight") else -math.inf,
+            respects_budgets=arguments.flag("--respect-pdb"),
+        ),
+        preflight=not arguments.flag("--skip-preflight"),
     )

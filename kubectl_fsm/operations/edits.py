@@ -6,12 +6,16 @@ from typing import NamedTuple
 from kubectl_fsm import fields, rollouts, workloads
 from kubectl_fsm.cluster.interface import Cluster
 from kubectl_fsm.fields import Object
-from kubectl_fsm.operations import hints, meshes, queue, restart, survey
+from kubectl_fsm.operations import hints, meshes, preflight, queue, restart, survey
 from kubectl_fsm.operations.edit import Edit
 from kubectl_fsm.operations.owners import Owners
-from kubectl_fsm.operations.queue import Options, Step
-from kubectl_fsm.operations.rollout import Judge, Outcome, Target
+from kubectl_fsm.operations.preflight import Case
+from kubectl_fsm.operations.queue import Options
+from kubectl_fsm.operations.restart import Manner
+from kubectl_fsm.operations.rollout import Judge, Rollout, Target
+from kubectl_fsm.operations.steps import Step
 from kubectl_fsm.operations.survey import Subject
+from kubectl_fsm.operations.turns import Outcome
 from kubectl_fsm.reports import EditReport, EditsReport, Event, Note, RestartReport
 
 
@@ -35,8 +39,8 @@ def mesh_wide(cluster: Cluster, edit: Edit, options: Options) -> Generator[Event
         report = yield from edit.run()
         if report.undo and rolling:
             yield Note(f"{preview.title}: written; its undo: {report.undo}")
-    work = restart.work(cluster, steps, options.timeout)
-    rolled = yield from queue.run(cluster, Owners(cluster), work, options._replace(yes=True))
+    work = restart.work(cluster, Owners(cluster), steps, Manner(options.timeout))
+    rolled = yield from queue.run(cluster, work, options._replace(yes=True))
     return EditsReport([report], rolled)
 
 
@@ -44,7 +48,8 @@ def _outdated(cluster: Cluster, edit: Edit, report: EditReport) -> Sequence[Step
     """What is outdated once the MeshConfig is as in the report."""
     installation = edit.installation._replace(config=report.resource)
     affected = survey.of_mesh(cluster, installation)
-    return [step for step in restart.plan([installation], affected, meshes.namespaces(cluster, "")) if step.outdated]
+    steps = restart.plan([installation], affected, meshes.namespaces(cluster, ""))
+    return restart.in_order([step for step in steps if step.outdated])
 
 
 def one_by_one(
@@ -55,7 +60,7 @@ def one_by_one(
     `left` are workloads that cannot be edited. With `restarts` a workload whose template needs no edit is restarted
     where its pods run outdated rules. Raises what any of the edits would raise before the first is written.
     """
-    changes = [_Change(cluster, found, restart.patience(options.timeout)) for found in edits]
+    changes = [_Change(cluster, found, preflight.patience(options.timeout)) for found in edits]
     for change in changes:
         yield from change.preview() if cluster.remote and not options.dry_run else change.write({})
     alone = [Step(one, None, (), (), Outcome("left", one.workload.refusal)) for one in left]
@@ -63,14 +68,15 @@ def one_by_one(
         items = [step.item(step.left) for step in alone if step.left]
         return EditsReport([change.report for change in changes], RestartReport(items, cluster.origin))
     idle = [change.idle(restarts=restarts) for change in changes if not change.edits]
+    owners = Owners(cluster)
     work = [
-        *((change.step(), change) for change in changes if change.edits),
-        *restart.work(cluster, [*idle, *alone], options.timeout),
+        *((change.step(), change.job(owners, options.timeout)) for change in changes if change.edits),
+        *restart.work(cluster, owners, [*idle, *alone], Manner(options.timeout)),
     ]
     if not options.dry_run:
         questions = dict.fromkeys(text for change in changes for text in change.questions)
-        yield from queue.agree(cluster, [step for step, change in work if change], list(questions), yes=options.yes)
-    rolled = yield from queue.run(cluster, Owners(cluster), work, options._replace(yes=True))
+        yield from queue.agree(cluster, [step for step, job in work if job], list(questions), yes=options.yes)
+    rolled = yield from queue.run(cluster, work, options._replace(yes=True))
     return EditsReport([change.report for change in changes if change.known], rolled)
 
 
@@ -102,6 +108,11 @@ class _Change:
         changes = [f"{change.list} {change}" for change in self.report.changes]
         return Step(self.target.subject, self.target, (), changes, left)
 
+    def job(self, owners: Owners, timeout: float) -> Rollout:
+        """The turn of the workload."""
+        title = self.step().introduction(self._cluster)
+        return Rollout(self._cluster, owners, self.target, self, timeout=timeout, title=title)
+
     def idle(self, *, restarts: bool) -> Step:
         """What becomes of a workload whose template needs no edit."""
         subject, installation, namespace = self.target
@@ -121,9 +132,10 @@ class _Change:
         template = workloads.template(self.report.resource)
         if template and self.waits and rollouts.restart_field(current) and not rollouts.holds_back(current):
             judge.renew()
-            yield from restart.assure(self._cluster, self.target, judge, current, template, patience=self._patience)
+            yield from preflight.assure(self._cluster, Case(self.target, judge, current, template), self._patience)
 
     def write(self, current: Object) -> Generator[Event, bool, Object | None]:  # noqa: ARG002 - the edit reads it anew
+        yield self.target.turn("writing", ": its pod template is written")
         self.report = yield from self._edit.run()
         self.known = True
         return self.report.resource if self.edits else None
@@ -133,11 +145,17 @@ class _Change:
         return Outcome("edited", self.report.consequence)
 
     def made(self, pod: Object, template: Object) -> bool:
+        return self._lists(pod) == self._lists(template)
+
+    def undone(self, current: Object) -> str:
+        written, found = workloads.template(self.report.resource), workloads.template(current)
+        if written is None or found is None or self._lists(written) == self._lists(found):
+            return ""
+        return "somebody has changed the lists of its pod template meanwhile (a GitOps controller may take edits back)"
+
+    def _lists(self, template: Object) -> Sequence[str | None]:
         injector = self.target.installation.injector
-        keys = [injector.annotation(found) for found in injector.pod_lists]
-        return [fields.annotations(pod).get(key) for key in keys] == [
-            fields.annotations(template).get(key) for key in keys
-        ]
+        return [fields.annotations(template).get(injector.annotation(found)) for found in injector.pod_lists]
 
     def take_back(self) -> str:
         return f"the edit stays; to take it back: {self.report.undo}"

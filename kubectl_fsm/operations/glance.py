@@ -5,14 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from kubectl_fsm import fields, workloads
-from kubectl_fsm.cluster import selectors
 from kubectl_fsm.cluster.interface import BUDGETS, NAMESPACES, PODS, Cluster, Resource
-from kubectl_fsm.cluster.selectors import Selector
-from kubectl_fsm.errors import Forbidden, InvalidExclusion, InvalidObject, NotFound, RulesSyntaxError
+from kubectl_fsm.errors import InvalidExclusion, InvalidObject, RulesSyntaxError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import difference
 from kubectl_fsm.meshes import Installation
-from kubectl_fsm.operations import hints, meshes, restart
+from kubectl_fsm.operations import hints, meshes, obstacles
+from kubectl_fsm.operations.headroom import Budgets, readable
 from kubectl_fsm.operations.inspect import idle, oddities, situation
 from kubectl_fsm.operations.owners import Owners, Workload
 from kubectl_fsm.operations.survey import Subject
@@ -28,7 +27,7 @@ def glance(cluster: Cluster, scope: str, control_plane: str = "") -> StatusRepor
     installations, namespaces, budgets, _ = cluster.gather(
         lambda: meshes.find(cluster, control_plane),
         lambda: meshes.readable_namespaces(cluster, scope),
-        lambda: _budgets(cluster, scope),
+        lambda: readable(cluster, BUDGETS, scope),
         lambda: owners.prefetch(scope),
     )
     found = _Glance(owners, installations, namespaces or {}, budgets or ())
@@ -110,7 +109,7 @@ class _Glance:
         self._installations = installations
         self._namespaces = namespaces
         self._tallies: dict[str, _Tally] = {}
-        self._full = [*_full(budgets)]
+        self._budgets = Budgets(budgets)
         self.finished = 0
         self.outside = 0
         self.unreadable: dict[str, None] = {}
@@ -153,7 +152,8 @@ class _Glance:
     ) -> None:
         tally = self._tallies.get(workload.uid)
         if tally is None:
-            tally = _Tally(workload, installation, [*self._held_back(workload)])
+            held_back = [f"{text}; rollouts do not heed it" for text in self._budgets.holding(workload)]
+            tally = _Tally(workload, installation, held_back)
             self._tallies[workload.uid] = tally
         if pod is None:
             if not tally.standings:
@@ -164,12 +164,6 @@ class _Glance:
             tally.standings[likeness] = _standing(Subject(workload, [pod]), namespace, installation)
         tally.pods[tally.standings[likeness].state] += 1
         tally.injected += installation.mesh.uuid_label in fields.labels(pod)
-
-    def _held_back(self, workload: Workload) -> Iterator[str]:
-        """The PodDisruptionBudgets of a workload's pods that let none of them go."""
-        for namespace, selector, text in self._full:
-            if namespace == workload.namespace and selector.matches(fields.labels(workload.template or {})):
-                yield text
 
 
 def _standing(subject: Subject, namespace: Object | None, installation: Installation) -> _Standing:
@@ -185,7 +179,7 @@ def _standing(subject: Subject, namespace: Object | None, installation: Installa
         found.state,
         changes=difference(found.now.effective, wanted) if outdated and found.now and wanted else (),
         failure=found.reason if found.state == "failed" else "",
-        obstacle=restart.obstacle(subject.workload, found.coming) if outdated else "",
+        obstacle=obstacles.obstacle(subject.workload, found.coming) if outdated else "",
         idle=[*idle(found.coming, "" if found.refused else found.next_script)],
         notes=[*([said] if said else []), *found.warnings, *found.refused, *notes],
     )
@@ -208,24 +202,6 @@ def _likeness(pod: Object, installation: Installation) -> object:
 
 def _once(texts: Iterator[str]) -> Sequence[str]:
     return list(dict.fromkeys(texts))
-
-
-def _budgets(cluster: Cluster, scope: str) -> Sequence[Object] | None:
-    """The PodDisruptionBudgets; None where they cannot be read, or are not served in this version."""
-    try:
-        return list(cluster.list(BUDGETS, scope))
-    except (Forbidden, NotFound):
-        return None
-
-
-def _full(budgets: Sequence[Object]) -> Iterator[tuple[str, Selector, str]]:
-    """Of each PodDisruptionBudget that lets no pod go: its namespace, which pods it is for, and what to say of it."""
-    for budget in budgets:
-        spec, status = fields.mapping(budget, "spec"), fields.mapping(budget, "status")
-        if status.get("disruptionsAllowed") == 0 and spec.get("selector") is not None:
-            healthy = f"{status.get('currentHealthy', 0)} healthy of {status.get('desiredHealthy', 0)} wanted"
-            text = f"PodDisruptionBudget {fields.name(budget)} has no room ({healthy}); rollouts do not heed it"
-            yield fields.namespace(budget), selectors.of_object(fields.mapping(spec, "selector")), text
 
 
 def _mesh(installation: Installation) -> MeshStatus:

@@ -1,78 +1,65 @@
-"""Workloads that wait for their turn: asked about first, rolled one after the other, and none after one that failed."""
+"""Workloads that wait for their turn: asked about first, then worked on, and none after one that failed."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from kubectl_fsm import workloads
 from kubectl_fsm.cluster.interface import Cluster
 from kubectl_fsm.errors import Declined, Interrupted, RolloutFailed
-from kubectl_fsm.fields import Object
-from kubectl_fsm.operations.owners import Owners
-from kubectl_fsm.operations.rollout import Change, Outcome, Target, roll
-from kubectl_fsm.operations.survey import Subject
-from kubectl_fsm.reports import Event, Failed, Note, Question, RestartItem, RestartReport, Warned
+from kubectl_fsm.operations.canary import Canary
+from kubectl_fsm.operations.record import Record
+from kubectl_fsm.operations.steps import Step, Work
+from kubectl_fsm.operations.turns import Job, Outcome, Pace, Turns
+from kubectl_fsm.reports import Event, Failed, Lineup, Question, RestartItem, RestartReport, Warned
 
+_REPEAT = "to go on, repeat the command"
 _LISTED = 20
 
 
 class Options(NamedTuple):
-    """How work is done: the seconds that one rollout may take (0: no limit), only shown, without being asked."""
+    """How work is done: the seconds that one rollout may take (0: no limit), only shown, without being asked, the pace."""
 
     timeout: float
     dry_run: bool
     yes: bool
+    pace: Pace = Pace()
 
 
-class Step(NamedTuple):
-    """A workload and what is meant to happen to it.
+def run(
+    cluster: Cluster, work: Work, options: Options, record: Record | None = None
+) -> Generator[Event, bool, RestartReport]:
+    """Do the work; a dry run shows it. Raises `Declined`. What failed is yielded as `Failed`, and is in the report.
 
-    `target` is None where nothing tells its mesh. `outdated` pods run other rules than the next pod would; `changes`
-    are what the next pods gain and lose; `left` is the outcome where nothing is done about it, with the reason.
+    `record` keeps what is still to do, from before the first write until all is done.
     """
-
-    subject: Subject
-    target: Target | None
-    outdated: Sequence[Object]
-    changes: Sequence[str]
-    left: Outcome | None = None
-
-    @property
-    def title(self) -> str:
-        """`deploy/web in shop (12 pods): +6379 outbound-port`."""
-        count = sum(map(workloads.lives, self.subject.pods))
-        changes = f": {', '.join(self.changes)}" if self.changes else ""
-        return f"{self.subject} ({count} pod{'s' if count != 1 else ''}){changes}"
-
-    def item(self, outcome: Outcome) -> RestartItem:
-        """The line of a report."""
-        workload = self.subject.workload
-        return RestartItem(
-            workload=workload.label,
-            namespace=workload.namespace,
-            mesh=str(self.target.installation) if self.target else "",
-            replicas=sum(map(workloads.lives, self.subject.pods)),
-            outdated=len(self.outdated),
-            changes=self.changes,
-            result=outcome.result,
-            detail=outcome.detail,
-            verified=outcome.verified,
-            pods=outcome.pods,
-        )
-
-
-Work = Sequence[tuple[Step, Change | None]]
-"""Steps in their order, each with what makes its workload roll; None for one that is left alone."""
-
-
-def run(cluster: Cluster, owners: Owners, work: Work, options: Options) -> Generator[Event, bool, RestartReport]:
-    """Do the work; a dry run shows it. Raises `Declined`. What failed is yielded as `Failed`, and is in the report."""
-    rolling = [step for step, change in work if change]
+    jobs = [(number, job) for number, (_, job) in enumerate(work) if job]
+    outcomes: Mapping[int, Outcome] = {number: Outcome("planned") for number, _ in jobs}
     if not options.dry_run:
-        yield from agree(cluster, rolling, (), yes=options.yes)
-    outcomes = yield from _one_by_one(cluster, owners, work, options)
-    items = [step.item(outcome) for (step, _), outcome in zip(work, outcomes, strict=True)]
-    yield from _failures(items)
+        yield from agree(cluster, [work[number][0] for number, _ in jobs], (), yes=options.yes)
+        outcomes = yield from _turns(jobs, options.pace, record)
+    left = [outcomes.get(number) or step.left or Outcome("left") for number, (step, _) in enumerate(work)]
+    items = [step.item(outcome) for (step, _), outcome in zip(work, left, strict=True)]
+    yield from _failures(items, record.resume if record else "")
     return RestartReport(items, cluster.origin)
+
+
+def _turns(
+    jobs: Sequence[tuple[int, Job]], pace: Pace, record: Record | None
+) -> Generator[Event, bool, Mapping[int, Outcome]]:
+    """The outcome of each job that was begun, by its number. A canary goes alone, before the others."""
+    if not jobs:
+        return {}
+    turns = Turns(pace, record.keep if record else lambda *_: None)
+    ahead = [(number, job) for number, job in jobs if isinstance(job, Canary)]
+    found: dict[int, Outcome] = {}
+    with turns.listening():
+        yield Lineup(len(jobs), *pace)
+        if record:
+            yield from record.begin()
+        for lot in (ahead, [one for one in jobs if one not in ahead]):
+            found |= dict((yield from turns.take(dict(lot))))
+        if record:
+            yield from record.end()
+    return {**{number: Outcome("not begun") for number, _ in jobs}, **found}
 
 
 def agree(
@@ -95,37 +82,22 @@ def agree(
             raise Declined("not confirmed; nothing was written")
 
 
-def _one_by_one(
-    cluster: Cluster, owners: Owners, work: Work, options: Options
-) -> Generator[Event, bool, Sequence[Outcome]]:
-    """An outcome for each step, in order; after one that fails, or Ctrl-C, no other is begun."""
-    outcomes, begun, stopped = [], 0, False
-    total = sum(change is not None for _, change in work)
-    for step, change in work:
-        if change is None or step.target is None:
-            outcome = step.left or Outcome("left")
-        elif options.dry_run:
-            outcome = Outcome("planned")
-        elif stopped:
-            outcome = Outcome("not begun")
-        else:
-            begun += 1
-            note = f"[{begun}/{total}] {step.title} ({cluster.origin}, mesh {step.target.installation})"
-            outcome = yield from roll(cluster, owners, step.target, change, timeout=options.timeout, note=note)
-            if outcome.result == "done":
-                yield Note(f"{step.subject}: {outcome.verified}/{outcome.pods} verified")
-            stopped = outcome.result in ("failed", "interrupted")
-        outcomes.append(outcome)
-    return outcomes
-
-
-def _failures(items: Sequence[RestartItem]) -> Iterator[Failed]:
-    """What stopped the work, as an error that counts what was not begun because of it."""
+def _failures(items: Sequence[RestartItem], resume: str) -> Iterator[Failed]:
+    """What stopped the work, as errors; the first counts what was not begun because of it."""
     waiting = sum(item.result == "not begun" for item in items)
     rest = f"; {waiting} workload{'s were' if waiting > 1 else ' was'} not begun" if waiting else ""
-    for item in items:
+    stopped = [item for item in items if item.result in ("failed", "interrupted")]
+    for item in stopped:
         text = f"{item.workload} in {item.namespace}: {item.detail}{rest}"
         if item.result == "failed":
-            yield Failed(RolloutFailed(text, "mend it, then roll what is outdated by then with kubectl fsm restart"))
-        elif item.result == "interrupted":
-            yield Failed(Interrupted(f"interrupted at {text}", "to go on, repeat the command"))
+            mend = (
+                f"mend it, then {resume}"
+                if resume
+                else "mend it, then roll what is outdated by then with kubectl fsm restart"
+            )
+            yield Failed(RolloutFailed(text, mend))
+        else:
+            yield Failed(Interrupted(f"interrupted at {text}", f"to go on: {resume}" if resume else _REPEAT))
+        rest = ""
+    if waiting and not stopped:
+        yield Failed(Interrupted(f"interrupted{rest}", f"to go on: {resume}" if resume else _REPEAT))

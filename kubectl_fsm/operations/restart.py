@@ -1,38 +1,63 @@
 """Which workloads run outdated rules, which of them a restart can mend, and the restart itself."""
 
-import random
+import math
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from kubectl_fsm import fields, rollouts, workloads
-from kubectl_fsm.cluster.interface import JOBS, Cluster
-from kubectl_fsm.errors import FsmError, InvalidObject, RolloutFailed
-from kubectl_fsm.exclusions import problems
+from kubectl_fsm.cluster.interface import BUDGETS, Cluster
+from kubectl_fsm.errors import FsmError, InvalidObject
 from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import Comparison, Upcoming, carries, difference, upcoming
 from kubectl_fsm.meshes import Installation
-from kubectl_fsm.operations import meshes, oracle
-from kubectl_fsm.operations.owners import Workload
-from kubectl_fsm.operations.queue import Step, Work
-from kubectl_fsm.operations.rollout import Judge, Outcome, Target
+from kubectl_fsm.operations import headroom, meshes, obstacles, preflight
+from kubectl_fsm.operations.headroom import Budgets
+from kubectl_fsm.operations.owners import Owners
+from kubectl_fsm.operations.patience import persist
+from kubectl_fsm.operations.preflight import Case
+from kubectl_fsm.operations.rollout import Judge, Rollout, Target
+from kubectl_fsm.operations.steps import Step, Work
 from kubectl_fsm.operations.survey import Subject
-from kubectl_fsm.reports import Event, Warned
+from kubectl_fsm.operations.turns import Job, Outcome
+from kubectl_fsm.reports import Event
 
-_PATIENCE = 30.0
-"""Seconds for which an injector that does not yet know the MeshConfig is asked again. Each time costs a certificate."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
+_FRESH = 60.0
+"""Seconds for which the injector's answer about a template holds; after that it is asked again."""
+_RANKS = ("Deployment", "Rollout", "StatefulSet", "DaemonSet")
+"""Kinds in the order in which they are restarted: those that stand in for each other most easily first."""
+
+
+class Manner(NamedTuple):
+    """How restarts are carried out.
+
+    `timeout`: the seconds that one may take, 0 for no limit; `wait`: whether it is waited for; with `everything` pods
+    that run current rules are replaced too. `asked_at` is the monotonic time at which the injector was asked about all
+    templates; with `respects_budgets` one whose PodDisruptionBudget has no room is left alone. `marks` are, by uid, of
+    restarts begun before.
+    """
+
+    timeout: float = 0.0
+    wait: bool = True
+    everything: bool = False
+    asked_at: float = -math.inf
+    respects_budgets: bool = False
+    marks: Mapping[str, str] = MappingProxyType({})
+
+
+_USUAL = Manner()
 
 
 def plan(
     installations: Sequence[Installation],
     subjects: Sequence[Subject],
     namespaces: Mapping[str, Object],
-    *,
-    everything: bool = False,
+    manner: Manner = _USUAL,
 ) -> Sequence[Step]:
-    """What a restart would do with each workload; with `everything` current pods are a reason as well."""
+    """What a restart would do with each workload. One that has been begun before, and still rolls, is gone on with."""
     comparisons = [Comparison(installation) for installation in installations]
     steps = []
     for subject in subjects:
@@ -42,8 +67,23 @@ def plan(
             steps.append(Step(subject, None, (), (), Outcome("current", "nothing tells which mesh it belongs to")))
             continue
         compare = comparisons[installations.index(installation)]
-        steps.append(_step(Target(subject, installation, namespace), compare, everything=everything))
+        target = Target(subject, installation, namespace)
+        if carries_mark(target.top, manner.marks.get(subject.workload.uid)) and rollouts.rolling(target.top):
+            steps.append(Step(subject, target, (), ("its restart goes on",)))
+            continue
+        steps.append(_step(target, compare, everything=manner.everything))
     return steps
+
+
+def in_order(steps: Sequence[Step]) -> Sequence[Step]:
+    """Namespace by namespace; in each Deployments before StatefulSets before DaemonSets."""
+    return sorted(steps, key=_rank)
+
+
+def _rank(step: Step) -> tuple[str, int, str]:
+    workload = step.subject.workload
+    kind = workload.top.resource.kind
+    return workload.namespace, _RANKS.index(kind) if kind in _RANKS else len(_RANKS), workload.label
 
 
 def _step(target: Target, compare: Comparison, *, everything: bool) -> Step:
@@ -58,7 +98,7 @@ def _step(target: Target, compare: Comparison, *, everything: bool) -> Step:
     changes = list(dict.fromkeys(text for texts in found.values() for text in texts))
     if not outdated and not (everything and live and coming.wanted):
         return Step(subject, target, (), (), Outcome("current", _idle(live, coming, installation)))
-    reason = obstacle(subject.workload, coming)
+    reason = obstacles.obstacle(subject.workload, coming)
     return Step(subject, target, outdated, changes, Outcome("left", reason) if reason else None)
 
 
@@ -81,130 +121,82 @@ def _outdated(pod: Object, compare: Comparison, coming: Upcoming, installation: 
     return difference(runs, coming.wanted) if runs and coming.wanted else ["other rules"]
 
 
-def _unfit(coming: Upcoming) -> str:
-    """Why new pods would be worse than the old ones; empty where they would not."""
-    if coming.wanted is None:
-        return f"its next pods would have no rules of the mesh: {coming.reason}"
-    stops = problems(coming.wanted)
-    return f"its next pods would not start: {stops[0].text}" if stops else ""
+def work(cluster: Cluster, owners: Owners, steps: Sequence[Step], manner: Manner) -> Work:
+    """The steps with the restart of each that is not left alone."""
+    return [(step, _job(cluster, owners, step, step.target, manner)) for step in steps]
 
 
-def obstacle(workload: Workload, coming: Upcoming) -> str:
-    """Why a restart leaves a workload alone; empty where it does not."""
-    try:
-        return next(_obstacles(workload), "") or _unfit(coming) or _rolling(workload.top.object)
-    except InvalidObject as error:
-        return error.message
+def _job(cluster: Cluster, owners: Owners, step: Step, target: Target | None, manner: Manner) -> Job | None:
+    if step.left or not target:
+        return None
+    change = Restart(cluster, target, manner)
+    return Rollout(cluster, owners, target, change, timeout=manner.timeout, title=step.introduction(cluster))
 
 
-def _obstacles(workload: Workload) -> Iterator[str]:
-    """Why a restart is not for this workload."""
-    top = workload.top.object
-    title = f"{fields.text(top, 'kind') or workload.top.resource.kind} {fields.name(top)}"
-    if workload.bare:
-        yield "a bare pod: delete it and apply its first manifest; its live one keeps the old rules"
-    if workload.unseen:
-        yield f"its owner {workload.unseen.kind} {workload.unseen.name} is gone or cannot be read"
-    if workload.top.resource is JOBS:
-        yield "a Job's pods are not replaced: create the Job anew"
-    if workload.refusal:
-        yield f"{title} has no pod template: restart it as its operator does"
-    if held_back := rollouts.holds_back(top):
-        yield held_back
-    if not rollouts.restart_field(top):
-        yield f"restart {title} as its controller does it"
-    if rollouts.restart_field(top) == rollouts.RESTART_AT and (stands := rollouts.progress(top).failed):
-        yield stands
+def asked(cluster: Cluster, steps: Sequence[Step], timeout: float) -> Generator[Event, bool, float]:
+    """Have the injector asked about the template of each workload that is to be restarted; when that was.
 
-
-def _rolling(obj: Object) -> str:
-    return "a rollout is under way already; look again when it has ended" if rollouts.rolling(obj) else ""
-
-
-def work(
-    cluster: Cluster, steps: Sequence[Step], timeout: float, *, wait: bool = True, everything: bool = False
-) -> Work:
-    """The steps with the restart of each that is not left alone.
-
-    `timeout`: the seconds that one restart may take, 0 for no limit; `wait`: whether it is waited for; with
-    `everything` also of workloads whose pods are current by then.
+    Raises `Refused` where it would make a wrong pod of one, or cannot be asked.
     """
-    return [
-        (
-            step,
-            None
-            if step.left or not step.target
-            else Restart(cluster, step.target, patience(timeout), wait=wait, everything=everything),
-        )
-        for step in steps
-    ]
-
-
-def assure(
-    cluster: Cluster, target: Target, judge: Judge, owner: Object, template: Object, *, patience: float
-) -> Generator[Event, bool, None]:
-    """Go on when the injector would make a right pod of the template; one that is down or behind is asked again.
-
-    `patience`: for how many seconds. Raises `RolloutFailed` where it refuses, stays wrong, or gives no answer. That it
-    cannot be asked is only said: new pods are looked at in any case.
-    """
-    mesh, namespace = target.installation.mesh, target.subject.workload.namespace
-    deadline, pause = time.monotonic() + patience, _FIRST_PAUSE
-    while True:
-        answer = oracle.ask(cluster, mesh, owner, template, namespace)
-        if answer.unasked:
-            yield Warned(f"{target}: the injector could not be asked beforehand: {answer.unasked}")
-        if answer.refused:
-            raise RolloutFailed(f"its next pods would be refused: {answer.refused}; nothing was written")
-        wrong = answer.down
-        if answer.pod and (lacking := judge.wrong(answer.pod, template)):
-            wrong = f"the injector would make a wrong pod: {lacking}"
-        if not wrong:
-            return
-        if time.monotonic() > deadline:
-            raise RolloutFailed(f"{wrong}; nothing was written")
-        time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter
-        pause = min(pause * 2, _LONGEST_PAUSE)
-
-
-def patience(timeout: float) -> float:
-    """For how many seconds an injector is asked, where a rollout may take `timeout` (0: no limit)."""
-    return min(timeout or _PATIENCE, _PATIENCE)
+    targets = [step.target for step in steps if step.target and not step.left]
+    cases = [Case(one, Judge(cluster, one), one.top, one.subject.template) for one in targets]
+    yield from preflight.require(cluster, cases, preflight.patience(timeout))
+    return time.monotonic()
 
 
 class Restart:
-    """The restart of one workload, as kubectl does it; the injector is asked first whether the new pods will be right."""
+    """The restart of one workload, as kubectl does it; the injector is asked first whether the new pods will be right.
 
-    def __init__(self, cluster: Cluster, target: Target, patience: float, *, wait: bool, everything: bool) -> None:
+    What a restart before has begun, and what still rolls, is followed; nothing is written then.
+    """
+
+    def __init__(self, cluster: Cluster, target: Target, manner: Manner) -> None:
         self._cluster = cluster
         self._target = target
-        self.waits = wait
+        self._manner = manner
+        self.waits = manner.wait
         self.begun = Outcome("started")
-        self._patience = patience
-        self._everything = everything
         self._path = rollouts.restart_field(target.top) or ()
         self._before: Any = None
         self._moment = ""
 
     def prepare(self, current: Object, pods: Sequence[Object], judge: Judge) -> Generator[Event, bool, Outcome | None]:
-        if reason := rollouts.holds_back(current) or _rolling(current):
+        mark = self._manner.marks.get(self._target.subject.workload.uid)
+        if carries_mark(current, mark):
+            if rollouts.rolling(current):
+                self._moment = str(mark)
+                return None
+            if self._manner.everything:
+                return Outcome("current", "it was restarted before")
+        if reason := obstacles.held_back(current) or obstacles.rolling(current) or self._no_room():
             return Outcome("left", reason)
         template = workloads.template(current) or self._target.subject.template
         mesh = self._target.installation.mesh
         judge.renew()
-        if not self._everything and not any(carries(pod, mesh) and judge.wrong(pod, template) for pod in pods):
+        if not self._manner.everything and not any(carries(pod, mesh) and judge.wrong(pod, template) for pod in pods):
             return Outcome("current", "its pods run current rules by now")
-        yield from assure(self._cluster, self._target, judge, current, template, patience=self._patience)
+        if time.monotonic() - self._manner.asked_at > _FRESH:
+            case = Case(self._target, judge, current, template)
+            yield from preflight.assure(self._cluster, case, preflight.patience(self._manner.timeout))
         return None
 
+    def _no_room(self) -> str:
+        if not self._manner.respects_budgets:
+            return ""
+        workload = self._target.subject.workload
+        budgets = headroom.readable(self._cluster, BUDGETS, workload.namespace)
+        return next(Budgets(budgets or ()).holding(workload), "")
+
     def write(self, current: Object) -> Generator[Event, bool, Object]:
-        yield from ()
+        if self._moment:
+            return current
         self._before = _at(current, self._path)
         self._moment = _now()
         if self._moment == self._before:  # the same second as the restart before: nothing would change
             time.sleep(1)
             self._moment = _now()
-        return self._set(self._moment)
+        yield self._target.turn("writing", ": restartedAt is written", mark=self._moment)
+        return persist(partial(self._set, self._moment))
 
     def made(self, pod: Object, template: Object) -> bool:  # noqa: ARG002 - a restart leaves its mark on each pod
         if self._path == rollouts.RESTARTED_AT:
@@ -212,9 +204,17 @@ class Restart:
         since = fields.text(pod, "metadata", "creationTimestamp")
         return not since or since >= self._moment
 
+    def undone(self, current: Object) -> str:
+        found = _at(current, self._path)
+        if found == self._moment:
+            return ""
+        if found in (None, self._before):
+            return "somebody took the restart back: its pod template is as before (a GitOps controller may do that)"
+        return "somebody restarted it again meanwhile"
+
     def take_back(self) -> str:
         try:
-            self._set(self._before)
+            persist(partial(self._set, self._before))
         except FsmError as error:
             return f"the restart could not be taken back: {error.message}"
         return "the restart was taken back"
@@ -227,6 +227,11 @@ class Restart:
         top = self._target.subject.workload.top
         named = {"metadata": {"uid": fields.text(top.object, "metadata", "uid")}}
         return self._cluster.patch(top.resource, fields.name(top.object), top.namespace, patch | named)
+
+
+def carries_mark(obj: Object, mark: str | None) -> bool:
+    """Whether a workload is as a restart has written it whose mark that is."""
+    return bool(mark) and _at(obj, rollouts.restart_field(obj) or ()) == mark
 
 
 def _at(obj: Object, path: Sequence[str]) -> Any:

@@ -13,9 +13,10 @@ from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import Comparison, difference, upcoming
 from kubectl_fsm.meshes import Installation
 from kubectl_fsm.operations import meshes
-from kubectl_fsm.operations.owners import Owners, label_selector
+from kubectl_fsm.operations.owners import Owners, Workload, label_selector
 from kubectl_fsm.operations.survey import Subject
-from kubectl_fsm.reports import Event, Note
+from kubectl_fsm.operations.turns import Outcome
+from kubectl_fsm.reports import Event, Turn
 from kubectl_fsm.rollouts import Progress
 
 _SPEAK = 2.0
@@ -42,6 +43,12 @@ class Target(NamedTuple):
     def __str__(self) -> str:
         return str(self.subject)
 
+    def turn(self, state: str, text: str, progress: Progress = Progress(), *, mark: str = "") -> Turn:  # noqa: B008 - frozen
+        """What to tell of its turn."""
+        workload = self.subject.workload
+        counts = progress.updated, progress.available, progress.wanted
+        return Turn(workload.label, workload.namespace, state, f"{self}{text}", *counts, mark)
+
 
 class Change(Protocol):
     """What makes a workload roll: a restart, or an edit of its pod template."""
@@ -51,12 +58,12 @@ class Change(Protocol):
         """Whether the rollout is waited for."""
 
     @property
-    def begun(self) -> "Outcome":
+    def begun(self) -> Outcome:
         """What to say after `write` where nothing is waited for: no rollout comes of it, or nobody wants to."""
 
     def prepare(
         self, current: Object, pods: Sequence[Object], judge: "Judge"
-    ) -> Generator[Event, bool, "Outcome | None"]:
+    ) -> Generator[Event, bool, Outcome | None]:
         """Look once more before anything is written; the outcome where there is no going on. Raises `FsmError`."""
 
     def write(self, current: Object) -> Generator[Event, bool, Object | None]:
@@ -65,20 +72,11 @@ class Change(Protocol):
     def made(self, pod: Object, template: Object) -> bool:
         """Whether a pod that came after the write is made from what was written, whose template is given."""
 
+    def undone(self, current: Object) -> str:
+        """What somebody else has made of what was written, where it does not stand any more; else empty."""
+
     def take_back(self) -> str:
         """Undo what was written, after new pods turned out wrong; what was done about it, or what to do."""
-
-
-class Outcome(NamedTuple):
-    """How it went with one workload.
-
-    `result` is as in `reports.RestartItem`, `detail` the reason; `verified` of `pods` new pods run the right rules.
-    """
-
-    result: str
-    detail: str = ""
-    verified: int = 0
-    pods: int = 0
 
 
 class Judge:
@@ -118,48 +116,36 @@ class Judge:
         return f"its rules would need {', '.join(missing)}" if missing else ""
 
 
-def roll(
-    cluster: Cluster, owners: Owners, target: Target, change: Change, *, timeout: float, note: str
-) -> Generator[Event, bool, Outcome]:
-    """Roll one workload, wait, and verify; whatever goes wrong, Ctrl-C as well, is an outcome.
+class Rollout:
+    """One workload's rollout as a `turns.Job`, from the last look before it begins to the verdict on its new pods."""
 
-    `timeout`: the seconds it may take, 0 for no limit; `note` is said first.
-    """
-    rollout = _Rollout(cluster, owners, target, change, timeout)
-    try:
-        yield Note(note)
-        return (yield from rollout.run())
-    except KeyboardInterrupt:
-        yield Note("\ninterrupted")
-        return Outcome("interrupted", rollout.stage)
-    except FsmError as error:
-        hint = error.hint.partition("\n")[0]
-        stage = rollout.stage if rollout.written and not isinstance(error, RolloutFailed) else ""
-        told = "; ".join(part for part in (error.message, hint, stage) if part)
-        return Outcome("failed", " ".join(told.split()))
-
-
-class _Rollout:
-    """One workload's rollout, from the last look before it begins to the verdict on its new pods."""
-
-    def __init__(self, cluster: Cluster, owners: Owners, target: Target, change: Change, timeout: float) -> None:
+    def __init__(
+        self, cluster: Cluster, owners: Owners, target: Target, change: Change, *, timeout: float, title: str
+    ) -> None:
+        """`timeout`: the seconds it may take, 0 for no limit; `title` is said first."""
         self._cluster = cluster
         self._owners = owners
         self._target = target
         self._workload = target.subject.workload
         self._change = change
         self._timeout = timeout
+        self._title = title
         self._judge = Judge(cluster, target)
-        self.stage = "nothing was written"
-        self.written = False
+        self._written = False
         self._right: set[str] = set()
         self._begun = time.monotonic()
+        self.subject = target.subject
+        self.stage = "nothing was written"
 
     def run(self) -> Generator[Event, bool, Outcome]:
-        """Raises `FsmError`, and what interrupts it; `stage` says where it stood."""
-        if self._change.waits and rollouts.restart_field(self._target.top):
-            return (yield from self._watched())
-        return (yield from self._begin())
+        self._begun = time.monotonic()
+        try:
+            yield self._target.turn("begun", self._title)
+            if self._change.waits and rollouts.restart_field(self._target.top):
+                return (yield from self._watched())
+            return (yield from self._begin())
+        except FsmError as error:
+            return failure(error, self.stage if self._written and not isinstance(error, RolloutFailed) else "")
 
     def _begin(self) -> Generator[Event, bool, Outcome]:
         """Begin, and leave it at that."""
@@ -175,13 +161,8 @@ class _Rollout:
         return self._change.begun if written else Outcome("unchanged")
 
     def _watched(self) -> Generator[Event, bool, Outcome]:
-        top, namespace = self._workload.top, self._workload.namespace
-        views = (
-            View(top.resource, namespace, name=fields.name(top.object)),
-            View(PODS, namespace, label_selector(self._workload)),
-        )
-        with closing(self._cluster.observe(*views)) as states:
-            current, pods = self._seen(*next(states))
+        with closing(watch(self._cluster, self._owners, self._workload)) as states:
+            current, pods = next(states)
             if current is None:
                 return _DELETED
             if outcome := (yield from self._change.prepare(current, pods, self._judge)):
@@ -190,33 +171,25 @@ class _Rollout:
             written = yield from self._change.write(current)
             if written is None:
                 return Outcome("unchanged")
-            self.written = True
+            self._written = True
             if rollouts.holds_back(written):
                 return self._change.begun
-            return (yield from self._follow(states, {_uid(pod) for pod in pods}, written))
+            template = workloads.template(written) or self._target.subject.template
+            old = {_uid(pod) for pod in pods if not self._change.made(pod, template)}
+            return (yield from self._follow(states, old, written))
 
-    def _seen(self, objects: Sequence[Object], pods: Sequence[Object]) -> tuple[Object | None, Sequence[Object]]:
-        """The workload, None where it is gone, and its pods that live."""
-        uid = _uid(self._workload.top.object)
-        found = next((obj for obj in objects if _uid(obj) == uid), None)
-        own = self._workload.uid
-        mine = [pod for pod in pods if workloads.lives(pod) and self._owners.of(PODS, pod).uid == own]
-        return found, mine
-
-    def _follow(
-        self, states: Iterator[Sequence[Sequence[Object]]], old: set[str], written: Object
-    ) -> Generator[Event, bool, Outcome]:
+    def _follow(self, states: Iterator["Sight"], old: set[str], written: Object) -> Generator[Event, bool, Outcome]:
         """Watch until all pods are new and right. Raises `RolloutFailed`."""
         begun = time.monotonic()
-        told, said, done_since = begun, Progress(wanted=rollouts.progress(written).wanted), 0.0
+        told, said = begun, Progress(wanted=rollouts.progress(written).wanted)
+        done_for, stuck_for = _Stretch(), _Stretch()
         generation = fields.mapping(written, "metadata").get("generation")
-        for objects, pods in states:
-            current, live = self._seen(objects, pods)
+        for current, live in states:
             if current is None:
                 raise RolloutFailed("it has been deleted")
-            if held_back := rollouts.holds_back(current):
-                raise RolloutFailed(held_back)
             reached = _reached(current, generation)
+            if held_back := rollouts.holds_back(current) or (self._change.undone(current) if reached else ""):
+                raise RolloutFailed(held_back)
             new = [pod for pod in live if _uid(pod) not in old]
             self._check(new, current if reached else written)
             now = rollouts.progress(current) if reached else Progress(wanted=said.wanted)
@@ -224,17 +197,19 @@ class _Rollout:
             right = sum(_uid(pod) in self._right for pod in live)
             if now.done and right == len(live) >= now.wanted:
                 return Outcome("done", verified=right, pods=len(live))
-            done_since = (done_since or time.monotonic()) if now.done else 0.0
-            if done_since and time.monotonic() - done_since > _SETTLE:
+            if done_for.seconds(so=now.done) > _SETTLE:
                 kept = f"{len(live) - right} of {len(live)} pods were not replaced"
                 raise RolloutFailed(kept if right < len(live) else f"only {right} of {now.wanted} pods are there")
             if now.failed:
                 raise RolloutFailed(f"{now.failed}{self._because(current, new)}")
+            stuck = rollouts.creation_failure(current) or _pulling(new)
+            if stuck_for.seconds(so=bool(stuck)) > _SETTLE:
+                raise RolloutFailed(f"{stuck}, for {_SETTLE:g} s now")
             if self._timeout and time.monotonic() - begun > self._timeout:
                 because = self._because(current, new)
                 raise RolloutFailed(f"not done within {self._timeout:g} s: {_told(now)}{because}")
             if now != said and time.monotonic() - told > _SPEAK:
-                yield Note(f"{self._target}: {_told(now)}")
+                yield self._target.turn("rolling", f": {_told(now)}", now)
                 told, said = time.monotonic(), now
         raise RolloutFailed("the watch ended")
 
@@ -271,6 +246,53 @@ class _Rollout:
         failed = [event for event in own if event.get("reason") == "FailedCreate" and _seen_at(event) >= since]
         latest = max(failed, key=_seen_at, default={})
         return str(latest.get("message", ""))
+
+
+def failure(error: FsmError, stage: str) -> Outcome:
+    """The outcome that an error is; `stage` is where it stood, empty where the error says it."""
+    hint = error.hint.partition("\n")[0]
+    told = "; ".join(part for part in (error.message, hint, stage) if part)
+    return Outcome("failed", " ".join(told.split()))
+
+
+class Sight(NamedTuple):
+    """A workload as it is watched: itself, None where it is gone, and its pods that live."""
+
+    workload: Object | None
+    pods: Sequence[Object]
+
+
+def watch(cluster: Cluster, owners: Owners, workload: Workload) -> Generator[Sight, None, None]:
+    """A workload as it is now, then after each change, and after each second without one; see `Cluster.observe`."""
+    top = workload.top
+    views = (
+        View(top.resource, workload.namespace, name=fields.name(top.object)),
+        View(PODS, workload.namespace, label_selector(workload)),
+    )
+    with closing(cluster.observe(*views)) as states:
+        for objects, pods in states:
+            found = next((obj for obj in objects if _uid(obj) == _uid(top.object)), None)
+            own = [pod for pod in pods if workloads.lives(pod) and owners.of(PODS, pod).uid == workload.uid]
+            yield Sight(found, own)
+
+
+class _Stretch:
+    """For how long something has been so without a break."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def seconds(self, *, so: bool) -> float:
+        """Tell whether it is so now. The seconds since it has been."""
+        now = time.monotonic()
+        self._since = (self._since or now) if so else None
+        return now - self._since if self._since else 0.0
+
+
+def _pulling(pods: Sequence[Object]) -> str:
+    """Which pod cannot get an image, in its own words."""
+    told = ((fields.name(pod), workloads.complaint(pod)) for pod in pods)
+    return next((f"pod {name}: {said}" for name, said in told if "Image" in said), "")
 
 
 _DELETED = Outcome("left", "it has been deleted")

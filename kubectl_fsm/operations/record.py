@@ -1,0 +1,273 @@
+"""The plan file of a restart: what is still to do, on disk from before the first write until all is done."""
+
+import json
+import os
+import secrets
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kubectl_fsm import fields
+from kubectl_fsm.cluster.interface import NAMESPACES, Cluster
+from kubectl_fsm.errors import Forbidden, InvalidObject, Refused
+from kubectl_fsm.fields import Object
+from kubectl_fsm.meshes import Installation
+from kubectl_fsm.operations.canary import Canary
+from kubectl_fsm.operations.steps import Step, Work
+from kubectl_fsm.operations.survey import Subject
+from kubectl_fsm.operations.targets import Selection
+from kubectl_fsm.reports import Event, Note, Turn, Warned
+
+API_VERSION, KIND = "kubectl-fsm/v1", "RestartPlan"
+_ENDED = ("done", "started", "current", "left", "unchanged")
+"""Results after which nothing is to be done about a workload any more."""
+_LARGEST = 64 * 1024 * 1024
+"""Bytes of a plan file, at most."""
+_LONGEST = 24 * 60 * 60
+
+
+class Entry(NamedTuple):
+    """A workload of a plan.
+
+    `state`: `waiting`, or that of its last `reports.Turn`; `mark` tells, on the workload, what was begun; `canary`:
+    whether the others wait for it.
+    """
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    canary: bool = False
+    state: str = "waiting"
+    mark: str = ""
+    text: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.state in _ENDED
+
+
+class Plan(NamedTuple):
+    """What a restart does, and where: `cluster` is the uid of the Namespace kube-system, which no two clusters share.
+
+    `everything`: pods that run current rules are replaced too; `bake`: for how many seconds a canary has to stay
+    healthy.
+    """
+
+    cluster: str
+    meshes: Sequence[str]
+    everything: bool
+    bake: float
+    entries: Sequence[Entry] = ()
+
+    @property
+    def selection(self) -> Selection:
+        """Where its workloads are."""
+        namespaces = {entry.namespace for entry in self.entries}
+        return Selection(namespace=min(namespaces)) if len(namespaces) == 1 else Selection(everywhere=True)
+
+    @property
+    def marks(self) -> Mapping[str, str]:
+        """What was begun, by uid."""
+        return {entry.uid: entry.mark for entry in self.entries if entry.mark}
+
+    def of(self, subjects: Sequence[Subject]) -> Sequence[Subject]:
+        """The subjects that wait, in the order of the plan; all of them where there is no plan yet."""
+        if not self.entries:
+            return subjects
+        found = {subject.workload.uid: subject for subject in subjects}
+        return [found[entry.uid] for entry in self.entries if not entry.ended and entry.uid in found]
+
+    def canary(self, steps: Sequence[Step]) -> Step | None:
+        """The step of the workload for which the others wait; None where none is left."""
+        uids = {entry.uid for entry in self.entries if entry.canary and not entry.ended}
+        return next((step for step in steps if step.subject.workload.uid in uids), None)
+
+    def check(self, cluster: str, installations: Sequence[Installation], origin: str) -> None:
+        """Raise `Refused` where this is not the plan's cluster, or its mesh is another."""
+        if cluster != self.cluster:
+            raise Refused(
+                f"the plan is for another cluster than {origin}: kube-system there has the uid {self.cluster}, here {cluster}",
+                "nothing was restarted; --context or --kubeconfig names another cluster",
+            )
+        here = [*map(title, installations)]
+        if missing := [mesh for mesh in self.meshes if mesh not in here]:
+            raise Refused(
+                f"the plan is for the mesh {missing[0]}, and here is {', '.join(here)}", "nothing was restarted"
+            )
+
+
+def identity(cluster: Cluster) -> str:
+    """The uid of kube-system; empty for who may not read it."""
+    try:
+        return fields.text(cluster.get(NAMESPACES, "kube-system"), "metadata", "uid")
+    except Forbidden:
+        return ""
+
+
+def title(installation: Installation) -> str:
+    """A mesh as a plan names it: without its version, which an upgrade changes."""
+    return " ".join(part for part in (installation.mesh.name, installation.name, installation.namespace) if part)
+
+
+def read(path: str) -> Plan:
+    """The plan in a file. Raises `Refused`, which names file and field."""
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(_LARGEST)
+        return _parsed(json.loads(text))
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}", "--resume takes the plan file that a restart left") from error
+    except (ValueError, RecursionError, InvalidObject) as error:
+        raise Refused(f"{path} is no plan of a restart: {error}", "nothing was restarted") from error
+
+
+def _parsed(found: object) -> Plan:
+    """As `_document` wrote it. Raises `InvalidObject`."""
+    if not isinstance(found, Mapping) or (found.get("apiVersion"), found.get("kind")) != (API_VERSION, KIND):
+        raise InvalidObject(f"it is not of apiVersion {API_VERSION} and kind {KIND}")
+    bake = found.get("bakeSeconds", 0)
+    if isinstance(bake, bool) or not isinstance(bake, int | float) or not 0 <= bake <= _LONGEST:
+        raise InvalidObject(f"bakeSeconds is no number of seconds up to {_LONGEST}")
+    return Plan(
+        cluster=fields.text(found, "cluster"),
+        meshes=[fields.text(found, "meshes", index) for index in range(len(fields.sequence(found, "meshes")))],
+        everything=fields.boolean(found, "allPods") or False,
+        bake=bake,
+        entries=[_entry(found, index) for index in range(len(fields.items(found, "items")))],
+    )
+
+
+def _entry(found: Object, index: int) -> Entry:
+    names = ("apiVersion", "kind", "namespace", "name", "uid", "state", "mark", "message")
+    api_version, kind, namespace, name, uid, *told = (fields.text(found, "items", index, key) for key in names)
+    canary = fields.boolean(found, "items", index, "canary") or False
+    return Entry(api_version, kind, namespace, name, uid, canary, *told)
+
+
+def _document(plan: Plan) -> Mapping[str, Any]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "cluster": plan.cluster,
+        "meshes": list(plan.meshes),
+        "allPods": plan.everything,
+        "bakeSeconds": plan.bake,
+        "items": [
+            {
+                "apiVersion": entry.api_version,
+                "kind": entry.kind,
+                "namespace": entry.namespace,
+                "name": entry.name,
+                "uid": entry.uid,
+                "canary": entry.canary,
+                "state": entry.state,
+                "mark": entry.mark,
+                "message": entry.text,
+            }
+            for entry in plan.entries
+        ],
+    }
+
+
+class Record:
+    """Keeps the plan file of a restart under way; see `queue.run`."""
+
+    def __init__(self, plan: Plan, work: Work, words: Sequence[str], path: str = "") -> None:
+        """`words` name the cluster on a command line; no `path`: a new file."""
+        self._plan = plan
+        self._entries, self._places = _entries(plan.entries, work)
+        self._words = words
+        self._path = path
+        self._trouble = ""
+
+    @property
+    def resume(self) -> str:
+        """The command that goes on; empty where nothing is left to do, or no plan could be kept."""
+        if not self._path or self._done:
+            return ""
+        return f"kubectl fsm restart --resume {shlex.join([self._path, *self._words])}"
+
+    @property
+    def _done(self) -> bool:
+        return all(entry.ended for entry in self._entries)
+
+    def begin(self) -> Iterator[Event]:
+        """Write the file, before anything else is written."""
+        if not self._plan.cluster:
+            yield Warned(
+                "no plan is kept for --resume: the Namespace kube-system, which tells clusters apart, cannot be read"
+            )
+            return
+        try:
+            self._path = self._path or _new_file()
+        except OSError as error:
+            yield Warned(f"no plan is kept for --resume: {error.strerror}: {error.filename}")
+        self._save()
+
+    def keep(self, number: int, turn: Turn) -> None:
+        """Note how far a job is."""
+        place = self._places[number]
+        entry = self._entries[place]
+        self._entries[place] = entry._replace(state=turn.state, mark=turn.mark or entry.mark, text=turn.text)
+        self._save()
+
+    def end(self) -> Iterator[Event]:
+        """Take the file away where nothing is left to do, else say where it is."""
+        if self._trouble:
+            yield Warned(f"the plan {self._path} is not up to date: {self._trouble}")
+        if self._path and self._done:
+            with suppress(OSError):
+                Path(self._path).unlink()
+        elif self._path:
+            yield Note(f"what is left to do is in {self._path}")
+
+    def _save(self) -> None:
+        """Replace the file as a whole. A restart under way does not end because that fails: `end` says it."""
+        if not self._path:
+            return
+        text = json.dumps(_document(self._plan._replace(entries=self._entries)), indent=1) + "\n"
+        beside = f"{self._path}.new"
+        try:
+            with open(beside, "w", opener=_private) as file:
+                file.write(text)
+            Path(beside).replace(self._path)
+        except OSError as error:
+            self._trouble = str(error.strerror)
+
+
+def _entries(before: Sequence[Entry], work: Work) -> tuple[list[Entry], Mapping[int, int]]:
+    """The entries of a plan for this work, and the place of each job's by the job's number.
+
+    What a plan had before and has no work now is left: it is gone, or somebody skips it.
+    """
+    entries = [entry if entry.ended else entry._replace(state="left", text="it is gone or skipped") for entry in before]
+    known = {entry.uid: place for place, entry in enumerate(entries)}
+    places = {}
+    for number, (step, job) in enumerate(work):
+        workload = step.subject.workload
+        if workload.uid not in known and job:
+            known[workload.uid] = len(entries)
+            top = workload.top
+            names = top.resource.api_version, top.resource.kind, workload.namespace, fields.name(top.object)
+            entries.append(Entry(*names, workload.uid))
+        if job:
+            places[number] = place = known[workload.uid]
+            entries[place] = entries[place]._replace(state="waiting", text="", canary=isinstance(job, Canary))
+    return entries, places
+
+
+def _new_file() -> str:
+    """A file of the working folder that is nobody else's. Raises `OSError`."""
+    while True:
+        path = f"./fsm-restart-{secrets.token_hex(2)}.json"
+        with suppress(FileExistsError), open(path, "x", opener=_private):
+            return path
+
+
+def _private(path: str, flags: int) -> int:
+    """Opened so that only its owner may read it."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)

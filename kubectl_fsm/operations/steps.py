@@ -1,0 +1,64 @@
+"""What is meant to happen to each workload of a restart."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from kubectl_fsm import workloads
+from kubectl_fsm.cluster.interface import Cluster
+from kubectl_fsm.fields import Object
+from kubectl_fsm.operations.rollout import Target
+from kubectl_fsm.operations.survey import Subject
+from kubectl_fsm.operations.turns import Job, Outcome
+from kubectl_fsm.reports import RestartItem
+
+
+class Step(NamedTuple):
+    """A workload and what is meant to happen to it.
+
+    `target` is None where nothing tells its mesh. `outdated` pods run other rules than the next pod would; `changes`
+    are what the next pods gain and lose; `left` is the outcome where nothing is done about it, with the reason;
+    `notes` is what to know before.
+    """
+
+    subject: Subject
+    target: Target | None
+    outdated: Sequence[Object]
+    changes: Sequence[str]
+    left: Outcome | None = None
+    notes: Sequence[str] = ()
+
+    @property
+    def title(self) -> str:
+        """`deploy/web in shop (12 pods): +6379 outbound-port`."""
+        return f"{self.subject}{self._about}"
+
+    def introduction(self, cluster: Cluster) -> str:
+        """What is said when its turn comes, after its name."""
+        return f"{self._about} ({cluster.origin}, mesh {self.target.installation if self.target else 'unknown'})"
+
+    @property
+    def _about(self) -> str:
+        count = sum(map(workloads.lives, self.subject.pods))
+        changes = f": {', '.join(self.changes)}" if self.changes else ""
+        return f" ({count} pod{'s' if count != 1 else ''}){changes}"
+
+    def item(self, outcome: Outcome) -> RestartItem:
+        """The line of a report."""
+        workload = self.subject.workload
+        return RestartItem(
+            workload=workload.label,
+            namespace=workload.namespace,
+            mesh=str(self.target.installation) if self.target else "",
+            replicas=sum(map(workloads.lives, self.subject.pods)),
+            outdated=len(self.outdated),
+            changes=self.changes,
+            result=outcome.result,
+            detail=outcome.detail,
+            verified=outcome.verified,
+            pods=outcome.pods,
+            notes=self.notes,
+        )
+
+
+Work = Sequence[tuple[Step, Job | None]]
+"""Steps in their order, each with what is done about it; None for one that is left alone."""
