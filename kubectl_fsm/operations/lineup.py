@@ -47,14 +47,15 @@ def named(cluster: Cluster, steps: Sequence[Step], word: str) -> Step:
 def _matcher(cluster: Cluster, option: str, word: str) -> Callable[[Step], bool]:
     """Tells the steps that `[NAMESPACE/]KIND/NAME` or `ns/NAME` means. Raises `UsageError` and `NotFound`."""
     *namespace, kind, name = word.split("/") if word.count("/") in (1, 2) else ("", "")
-    if not kind or not name or namespace == [""]:
+    resource = cluster.resource_named(kind) if kind and name and namespace != [""] else None
+    everyone = resource == NAMESPACES and not namespace and option == "--skip"
+    if resource is None or (resource == NAMESPACES and not everyone):
         raise UsageError(f"{option} {word!r} is not a workload", "write KIND/NAME or NAMESPACE/KIND/NAME")
-    resource = cluster.resource_named(kind)
 
     def matches(step: Step) -> bool:
         workload = step.subject.workload
-        if resource == NAMESPACES:
-            return not namespace and workload.namespace == name
+        if everyone:
+            return workload.namespace == name
         called = workload.top.resource.qualified == resource.qualified and fields.name(workload.top.object) == name
         return called and namespace in ([], [workload.namespace])
 
