@@ -95,7 +95,7 @@ class Restart(NamedTuple):
         steps = restart.plan(installations, plan.of(found.subjects), namespaces, manner)
         steps = lineup.informed(lineup.without(cluster, steps, self.skip), room, respect=manner.respects_budgets)
         canary = lineup.named(cluster, steps, self.canary) if self.canary else plan.canary(steps)
-        if not selection.names:
+        if not (selection.names or self.resume):
             steps = restart.in_order([step for step in steps if step is canary or _concerns(step)])
         if not steps:
             yield Note("no workload runs outdated rules")

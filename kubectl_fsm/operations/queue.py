@@ -46,14 +46,13 @@ def _turns(
     jobs: Sequence[tuple[int, Job]], pace: Pace, record: Record | None
 ) -> Generator[Event, bool, Mapping[int, Outcome]]:
     """The outcome of each job that was begun, by its number. A canary goes alone, before the others."""
-    if not jobs:
-        return {}
     turns = Turns(pace, record.keep if record else lambda *_: None)
     ahead = [(number, job) for number, job in jobs if isinstance(job, Canary)]
     found: dict[int, Outcome] = {}
     with turns.listening():
-        yield Lineup(len(jobs), *pace)
-        if record:
+        if jobs:
+            yield Lineup(len(jobs), *pace)
+        if record and jobs:
             yield from record.begin()
         for lot in (ahead, [one for one in jobs if one not in ahead]):
             found |= dict((yield from turns.take(dict(lot))))

@@ -132,6 +132,9 @@ def _parsed(found: object) -> Plan:
     bake = found.get("bakeSeconds", 0)
     if isinstance(bake, bool) or not isinstance(bake, int | float) or not 0 <= bake <= _LONGEST:
         raise InvalidObject(f"bakeSeconds is no number of seconds up to {_LONGEST}")
+    for key in ("cluster", "items"):
+        if not found.get(key):
+            raise InvalidObject(f"{key} is empty")
     return Plan(
         cluster=fields.text(found, "cluster"),
         meshes=[fields.text(found, "meshes", index) for index in range(len(fields.sequence(found, "meshes")))],
@@ -249,14 +252,16 @@ def _entries(before: Sequence[Entry], work: Work) -> tuple[list[Entry], Mapping[
     places = {}
     for number, (step, job) in enumerate(work):
         workload = step.subject.workload
-        if workload.uid not in known and job:
-            known[workload.uid] = len(entries)
+        place = known.get(workload.uid, len(entries))
+        if job and place == len(entries):
             top = workload.top
             names = top.resource.api_version, top.resource.kind, workload.namespace, fields.name(top.object)
             entries.append(Entry(*names, workload.uid))
         if job:
-            places[number] = place = known[workload.uid]
+            places[number] = place
             entries[place] = entries[place]._replace(state="waiting", text="", canary=isinstance(job, Canary))
+        elif step.left and place < len(entries):
+            entries[place] = entries[place]._replace(state=step.left.result, text=step.left.detail)
     return entries, places
 
 
