@@ -155,6 +155,29 @@ def merged(obj: Object, patch: Object) -> Object:
     return result
 
 
+Mask = Mapping[str, "Mask"]
+"""A field mask: the fields to keep, with what to keep below each; nothing there means all of it."""
+
+
+def mask(*paths: str) -> Mask:
+    """The mask of these fields, written as `status.podIP`; below a list the path goes on into each item."""
+    found: dict[str, Any] = {}
+    for path in paths:
+        below = found
+        for step in path.split("."):
+            below = below.setdefault(step, {})
+    return found
+
+
+def masked(value: Any, kept: Mask) -> Any:
+    """What the mask keeps of an object; what has another type than the mask expects stays, for a reader to say so."""
+    if type(value) is list:
+        return [masked(item, kept) for item in value]
+    if type(value) is dict:
+        return {key: masked(value[key], below) if below else value[key] for key, below in kept.items() if key in value}
+    return value
+
+
 def as_yaml(value: object) -> str:
     """YAML for people: keys in their order, nothing but ASCII, so that no terminal acts on what it holds."""
     import yaml  # noqa: PLC0415 - 15 ms to load

@@ -328,18 +328,16 @@ class Comparison:
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
 
-    def outdated(self, pod: Object, annotations: Mapping[str, str], spec: Object) -> bool:
-        """Whether the pod has the mesh's init container with rules other than the next pod would get."""
-        if not carries(pod, self._installation.mesh):
-            return False
-        runs = self.runs(pod)
+    def outdated(self, pods: Sequence[Object], annotations: Mapping[str, str], spec: Object) -> int:
+        """How many of the pods have the mesh's init container with rules other than the next pod would get."""
+        injected = [pod for pod in pods if carries(pod, self._installation.mesh)]
         try:
             wanted = (
                 effective(self._installation.injector, annotations, spec) if self._installation.intercepts else None
             )
         except (InvalidExclusion, InvalidObject):
-            return True
-        return runs is None or wanted is None or differs(runs, wanted)
+            return len(injected)
+        return sum(runs is None or wanted is None or differs(runs, wanted) for runs in map(self.runs, injected))
 
     def runs(self, pod: Object) -> Effective | None:
         """What the pod's init container programs; None where it has none, or one that cannot be read."""

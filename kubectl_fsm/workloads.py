@@ -10,6 +10,22 @@ from kubectl_fsm.fields import Object
 _TEMPLATE_PATHS = (("spec", "template"), ("spec", "jobTemplate", "spec", "template"))
 _FINISHED = ("Succeeded", "Failed")
 
+_STATE = ("state.waiting", "state.terminated", "lastState.terminated")
+POD = fields.mask(
+    *("apiVersion", "kind"),
+    *(f"metadata.{name}" for name in ("name", "namespace", "uid", "labels", "annotations", "deletionTimestamp")),
+    *(f"metadata.ownerReferences.{name}" for name in ("apiVersion", "kind", "name", "uid", "controller")),
+    *(f"metadata.managedFields.{name}" for name in ("manager", "time", "fieldsV1.f:metadata.f:annotations")),
+    *(f"spec.initContainers.{name}" for name in ("name", "command", "args")),
+    *(f"spec.containers.{name}" for name in ("name", "ports")),
+    *(f"spec.{name}" for name in ("hostNetwork", "nodeSelector", "volumes.name")),
+    "status.phase",
+    *(f"status.conditions.{name}" for name in ("type", "status", "reason", "message")),
+    *(f"status.initContainerStatuses.{name}" for name in ("name", "ready", *_STATE)),
+    *(f"status.containerStatuses.{name}" for name in ("name", "ready", *_STATE)),
+)
+"""What is read of a pod that is one of many: its owner, its rules, how it stands. Some tenth of it, in memory."""
+
 
 class Owner(NamedTuple):
     """The controller of an object, as its ownerReference names it."""

@@ -267,10 +267,7 @@ class Edit:
         """Who is affected, and how many of its pods run other rules than the next one will."""
         compare = interception.Comparison(self.installation)
         return [
-            (
-                case.subject,
-                sum(compare.outdated(pod, case.after.annotations, case.after.spec) for pod in case.subject.pods),
-            )
+            (case.subject, compare.outdated(case.subject.pods, case.after.annotations, case.after.spec))
             for case in _shared(cases)
             if case.subject
         ]

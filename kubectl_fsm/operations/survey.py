@@ -15,7 +15,10 @@ _FEW = 8
 
 
 class Subject(NamedTuple):
-    """A workload (or bare pod) and the pods that it has and that have not finished."""
+    """A workload (or bare pod) and the pods that it has and that have not finished.
+
+    Of pods from a `survey` of a cluster there is what `workloads.POD` keeps.
+    """
 
     workload: Workload
     pods: Sequence[Object]
@@ -59,7 +62,7 @@ def survey(cluster: Cluster, owners: Owners, namespace: str, selector: str = "")
     are scaled to zero, their pods are refused, or they are manifests. Pods whose owner shows no template stand alone:
     each may be recreated in its own way.
     """
-    pods, _ = cluster.gather(lambda: list(cluster.list(PODS, namespace, selector)), lambda: owners.prefetch(namespace))
+    pods, _ = cluster.gather(lambda: _pods(cluster, namespace, selector), lambda: owners.prefetch(namespace))
     found: dict[str, tuple[Workload, list[Object]]] = {}
     unfinished = [pod for pod in pods if not workloads.finished(pod)]
     for pod in unfinished:
@@ -75,6 +78,12 @@ def survey(cluster: Cluster, owners: Owners, namespace: str, selector: str = "")
     known = [Subject(workload, own) for workload, own in found.values()]
     ordered = sorted(known, key=lambda subject: (subject.workload.namespace, subject.workload.label))
     return Survey(ordered, len(pods) - len(unfinished))
+
+
+def _pods(cluster: Cluster, namespace: str, selector: str) -> Sequence[Object]:
+    """The pods, each cut down as soon as it is there; of files, whose pods may say anything, whole."""
+    listed = cluster.list(PODS, namespace, selector)
+    return [fields.masked(pod, workloads.POD) for pod in listed] if cluster.remote else list(listed)
 
 
 def of_mesh(cluster: Cluster, installation: Installation) -> Sequence[Subject]:

@@ -219,16 +219,15 @@ def test_comparison():
     installation = install(outboundPortExclusionList=[6379])
     compare = Comparison(installation)
     same = pod(render("fsm-1.5", {}, installation.spec))
-    assert not compare.outdated(same, {}, installation.spec)
-    assert compare.outdated(same, {"flomesh.io/outbound-port-exclusion-list": "80"}, installation.spec)
-    assert compare.outdated(same, {"flomesh.io/outbound-port-exclusion-list": "x"}, installation.spec)
-    assert compare.outdated(pod("reboot"), {}, installation.spec)
-    assert not compare.outdated({"spec": {}}, {}, installation.spec)
-    older = pod(render("fsm-1.2", {}, installation.spec))
-    assert not compare.outdated(older, {}, installation.spec)
-    assert Comparison(install("NodeLevel")).outdated(same, {}, install("NodeLevel").spec)
+    older, strange, bare = pod(render("fsm-1.2", {}, installation.spec)), pod("reboot"), {"spec": {}}
+    assert compare.outdated([same, older, bare], {}, installation.spec) == 0
+    assert compare.outdated([same, strange, bare, strange], {}, installation.spec) == 2
+    for value in ("80", "x"):
+        lists = {"flomesh.io/outbound-port-exclusion-list": value}
+        assert compare.outdated([same, older, bare], lists, installation.spec) == 2
+    assert Comparison(install("NodeLevel")).outdated([same, bare], {}, install("NodeLevel").spec) == 1
     podip = {**installation.spec, "sidecar": {"localProxyMode": "PodIP"}}
-    assert compare.outdated(same, {}, podip)
+    assert compare.outdated([same], {}, podip) == 1
 
 
 def test_what_the_next_pod_will_run():
