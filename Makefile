@@ -37,10 +37,10 @@ demo: .venv/run
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
 bench: .venv/dev control-plane
-	$(BIN)/python bench/bench.py
+	$(BIN)/python -m bench.bench
 
 bench-scale: .venv/dev control-plane
-	$(BIN)/python bench/scale.py
+	$(BIN)/python -m bench.scale
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .hypothesis

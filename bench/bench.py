@@ -5,42 +5,33 @@ Each line is from ten runs of ours and ten of the peer's, taken in turns so that
 
 from __future__ import annotations
 
-import compileall
 import os
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
 
+from bench.harness import installed, requests
+from tests.support import workloads
+from tests.support.control_plane import ControlPlane
+from tests.support.mesh import FSM, Mesh
+from tests.support.plugin import EXECUTABLE
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from tests.support import workloads  # noqa: E402
-from tests.support.control_plane import ControlPlane  # noqa: E402
-from tests.support.mesh import FSM, Mesh  # noqa: E402
-from tests.support.plugin import EXECUTABLE  # noqa: E402
-
 RUNS = 10
 Caller = Callable[..., Callable[[], None]]
 PAGE = "jsonpath={.spec.traffic.outboundPortExclusionList}"
 
 
 def main() -> None:
-    compileall.compile_dir(ROOT / "kubectl_fsm", quiet=1)
-    cluster = ControlPlane()
-    try:
-        cluster.start()
-        mesh = Mesh(cluster, FSM)
-        mesh.install()
+    with installed() as mesh:
+        cluster = mesh.cluster
         pod, namespace = meshed_pod(cluster, mesh)
         print(table(cluster, pod, namespace))
         print(f"\nrequests to the API server for one more workload that is restarted: {requests_each(cluster, mesh)}")
-    finally:
-        cluster.stop()
 
 
 def meshed_pod(cluster: ControlPlane, mesh: Mesh) -> tuple[str, str]:
@@ -72,7 +63,7 @@ def requests_each(cluster: ControlPlane, mesh: Mesh) -> str:
     for namespace in (few, many):
         command = ["restart", "--all", "-n", namespace, "--all-pods", "--yes", "-v=8"]
         said = run([str(EXECUTABLE), *command], environment(cluster)).stderr.decode()
-        counts.append(sum(line.split(" ", 1)[0] in ("GET", "POST", "PATCH") for line in said.splitlines()))
+        counts.append(requests(said))
     return f"{(counts[1] - counts[0]) / 5:.1f} (all for one: {counts[0]})"
 
 

@@ -1,211 +1,122 @@
-"""What `status -A` costs as a mesh grows, beside `kubectl get pods -A`: `make bench-scale`.
+"""What a large mesh costs: looks and checks beside kubectl's listings, and a restart's requests: `make bench-scale`.
 
-Both run in turns, so that both meet the same machine, against one control plane that is filled further for each line.
+All commands run in turns, so that they meet the same machine, against one control plane that is filled further for each
+size. What is restarted has a control plane of its own, whose controllers work.
 """
 
 from __future__ import annotations
 
-import compileall
-import json
-import os
-import queue
 import statistics
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from http import HTTPStatus
-from http.client import HTTPSConnection
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tabulate import tabulate
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from kubectl_fsm.generator import render  # noqa: E402
-from tests.support import workloads  # noqa: E402
-from tests.support.control_plane import ControlPlane  # noqa: E402
-from tests.support.mesh import FSM, Mesh  # noqa: E402
-from tests.support.plugin import EXECUTABLE  # noqa: E402
+from bench import rolled
+from bench.filled import Filled
+from bench.harness import Cost, installed, run
+from tests.support.control_plane import ControlPlane
+from tests.support.plugin import EXECUTABLE
 
 SIZES = (1_000, 5_000, 10_000, 20_000)
+AIMED_AT = 10_000
 RUNS = 5
-WORKLOADS, NAMESPACES = 500, 20
-CONNECTIONS = 8
-PADDING = [{"name": f"SETTING_{number}", "value": "x" * 180} for number in range(35)]
-"""Environment that makes a pod 12 KB in JSON, as pods with a sidecar are."""
-AIMS = {"wall": 0.6, "memory": 0.15, "flat": 1.2}
-Object = dict[str, Any]
 
 
-class Cost(NamedTuple):
-    """Of one run: seconds from start to end, and the most memory in use at a time, in MB."""
+class Command(NamedTuple):
+    """A command to measure, and what it says of so many pods where it does its work."""
 
-    wall: float
-    memory: float
+    title: str
+    words: tuple[str | Path, ...]
+    says: str = ""
+
+
+STATUS = Command("status -A", (EXECUTABLE, "status", "-A"), "{0} pods: {0} injected, {0} current")
+EDIT = Command(
+    "exclude-port 6379 (server dry run)",
+    (EXECUTABLE, "exclude-port", "6379", "--dry-run=server"),
+    "{0} of {0} pods would run outdated rules",
+)
+LISTING = Command("kubectl get pods -A", ("kubectl", "get", "pods", "-A"))
+JSON = Command("kubectl get pods -A -o json", ("kubectl", "get", "pods", "-A", "-o", "json"))
+JSON_MEMORY = 4_000
+"""MB that have to be free for `JSON`."""
+
+Costs = Mapping[Command, Cost]
 
 
 def main() -> None:
-    compileall.compile_dir(ROOT / "kubectl_fsm", quiet=1)
-    cluster = ControlPlane()
-    try:
-        cluster.start()
-        mesh = Mesh(cluster, FSM)
-        mesh.install()
-        filled = Filled(cluster, mesh)
-        costs = {}
+    with installed() as mesh:
+        print(restarts(rolled.restarted(mesh)), flush=True)
+    with installed() as mesh:
+        filled = Filled(mesh, SIZES[-1])
+        costs: dict[int, Costs] = {}
         for size in SIZES:
             filled.grow(size)
-            costs[size] = compared(cluster, size)
-        print(table(costs))
-        print(verdicts(costs))
-    finally:
-        cluster.stop()
+            costs[size] = measured(mesh.cluster, size)
+    print(table(costs))
+    print("\n".join(f"{what}: {found:.2f}, to reach {aim}" for what, found, aim in verdicts(costs)))
 
 
-class Filled:
-    """A control plane with pods of meshed workloads, written as the controllers, the injector and a kubelet would."""
-
-    def __init__(self, cluster: ControlPlane, mesh: Mesh) -> None:
-        self._cluster = cluster
-        self._size = 0
-        namespaces = [mesh.namespace() for _ in range(NAMESPACES)]
-        cluster.stand_still()
-        self._sets = [self._workload(f"app-{n:03}", namespaces[n % NAMESPACES]) for n in range(WORKLOADS)]
-        self._script = render(mesh.flavour.injector, {}, mesh.meshconfig()["spec"])
-        mesh.stop_injecting()
-
-    def grow(self, size: int) -> None:
-        """Add pods until there are so many."""
-        numbers = range(self._size // WORKLOADS, size // WORKLOADS)
-        waiting: queue.SimpleQueue[Object] = queue.SimpleQueue()
-        for owner in self._sets:
-            for number in numbers:
-                waiting.put(self._pod(owner, number))
-        writers = [threading.Thread(target=self._write, args=(waiting,), daemon=True) for _ in range(CONNECTIONS)]
-        for writer in writers:
-            writer.start()
-        for writer in writers:
-            writer.join()
-        self._size = size
-
-    def _workload(self, name: str, namespace: str) -> Object:
-        """A Deployment and its ReplicaSet, which is returned."""
-        path = f"/apis/apps/v1/namespaces/{namespace}"
-        replicas = SIZES[-1] // WORKLOADS
-        made = workloads.deployment(name, namespace, replicas=replicas)
-        owner = self._cluster.api("POST", f"{path}/deployments", made)
-        child = workloads.owned({**made, "kind": "ReplicaSet"}, owner)
-        return self._cluster.api("POST", f"{path}/replicasets", child)
-
-    def _pod(self, owner: Object, number: int) -> Object:
-        metadata, mesh = owner["metadata"], FSM
-        pod = workloads.pod(f"{metadata['name']}-{number:04}", metadata["namespace"], owner=owner)
-        pod["metadata"]["labels"] |= {"app": metadata["name"], f"{mesh.name}-proxy-uuid": pod["metadata"]["name"]}
-        init = {"name": f"{mesh.name}-init", "image": "example.com/init:1", "command": ["/bin/sh"]}
-        pod["spec"] |= {
-            "nodeName": "node",
-            "automountServiceAccountToken": False,
-            "initContainers": [init | {"args": ["-c", self._script]}],
-        }
-        pod["spec"]["containers"][0]["env"] = PADDING
-        pod["spec"]["containers"].append({"name": mesh.sidecar, "image": "example.com/sidecar:1"})
-        return pod
-
-    def _write(self, waiting: queue.SimpleQueue[Object]) -> None:
-        connection = self._cluster.connection()
-        while True:
-            try:
-                pod = waiting.get_nowait()
-            except queue.Empty:
-                return
-            path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods"
-            send(connection, "POST", path, pod, "application/json")
-            status = f"{path}/{pod['metadata']['name']}/status"
-            send(connection, "PATCH", status, {"status": running(pod)}, "application/merge-patch+json")
+def measured(cluster: ControlPlane, size: int) -> Costs:
+    """Medians of runs in turns, after one of each that does not count; kubectl's JSON takes too long for more than one."""
+    commands = (STATUS, EDIT, LISTING)
+    for command in commands:
+        said = run(cluster, command.words)[1]
+        if command.says.format(size) not in said:
+            raise AssertionError(f"{command.title} found otherwise: {said[:500]}")
+    rounds = [[run(cluster, command.words)[0] for command in commands] for _ in range(RUNS)]
+    costs = {command: median(found) for command, found in zip(commands, zip(*rounds, strict=True), strict=True)}
+    if size == AIMED_AT and free_memory() > JSON_MEMORY:
+        costs[JSON] = run(cluster, JSON.words)[0]
+    return costs
 
 
-def send(connection: HTTPSConnection, method: str, path: str, body: Mapping[str, Any], kind: str) -> None:
-    while True:
-        connection.request(method, path, json.dumps(body), {"Content-Type": kind})
-        answer = connection.getresponse()
-        text = answer.read()
-        if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-            return
-        if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
-            raise AssertionError(f"{method} {path}: {answer.status} {text!r}")
-        time.sleep(0.2)
+def median(costs: Iterable[Cost]) -> Cost:
+    return Cost(*map(statistics.median, zip(*costs, strict=True)))
 
 
-def running(pod: Object) -> Object:
-    """The status that a kubelet reports of a pod that runs."""
-    names = [container["name"] for container in pod["spec"]["containers"]]
-    (init,) = pod["spec"]["initContainers"]
-    common = {"ready": True, "restartCount": 0, "image": "example.com/app:1", "imageID": "example.com/app:1"}
-    moment = "2026-01-01T00:00:00Z"
-    return {
-        "phase": "Running",
-        "podIP": "10.1.2.3",
-        "conditions": [{"type": name, "status": "True"} for name in ("Initialized", "ContainersReady", "Ready")],
-        "containerStatuses": [common | {"name": name, "state": {"running": {"startedAt": moment}}} for name in names],
-        "initContainerStatuses": [
-            common | {"name": init["name"], "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}
-        ],
-    }
+def free_memory() -> int:
+    """In MB, as the kernel estimates what a program could have without swapping."""
+    lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("MemAvailable:"))
 
 
-def compared(cluster: ControlPlane, size: int) -> tuple[Cost, Cost]:
-    """Medians of ours and of kubectl's runs, after one of each that does not count."""
-    ours, theirs = [EXECUTABLE, "status", "-A"], ["kubectl", "get", "pods", "-A"]
-    counted = run(cluster, ours)[1]
-    if f"{size} pods: {size} injected, {size} current" not in counted:
-        raise AssertionError(f"status counts otherwise: {counted[:500]}")
-    run(cluster, theirs)
-    pairs = [(run(cluster, ours)[0], run(cluster, theirs)[0]) for _ in range(RUNS)]
-    first, second = (Cost(*map(statistics.median, zip(*costs, strict=True))) for costs in zip(*pairs, strict=True))
-    return first, second
+def restarts(found: rolled.Restarted) -> str:
+    each = f"{found.requests:.1f} requests to the API server for each"
+    return (
+        f"{' '.join(rolled.COMMAND)}, {rolled.WORKLOADS} outdated workloads: {each}, {found.cost.wall:.0f} s in all\n"
+    )
 
 
-def run(cluster: ControlPlane, command: Sequence[str | Path]) -> tuple[Cost, str]:
-    """What a command costs, and what it writes."""
-    with (cluster.folder / "output").open("w+") as output:
-        start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=output, env={**os.environ, **cluster.path_env})
-        _, code, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - start
-        output.seek(0)
-        if code:
-            raise AssertionError(f"{command} ended with {code}")
-        return Cost(wall, usage.ru_maxrss / 1024), output.read()
+def table(costs: Mapping[int, Costs]) -> str:
+    head = ["pods", "command", "s", "of kubectl's listing", "MB", "of kubectl's listing"]
+    rows = [row for size, found in costs.items() for row in lines(size, found)]
+    text = tabulate(rows, head, tablefmt="plain", disable_numparse=True)
+    left_out = (
+        f"\n{JSON.title}: left out, it takes {JSON_MEMORY} MB of free memory" if JSON not in costs[AIMED_AT] else ""
+    )
+    return f"{text}{left_out}\n"
 
 
-def table(costs: Mapping[int, tuple[Cost, Cost]]) -> str:
-    rows = [
-        [
-            f"{size:,}",
-            *(f"{cost.wall:.2f}" for cost in pair),
-            f"{pair[0].wall / pair[1].wall:.2f}",
-            *(f"{cost.memory:.0f}" for cost in pair),
-            f"{pair[0].memory / pair[1].memory:.2f}",
-        ]
-        for size, pair in costs.items()
-    ]
-    head = ["pods", "status -A s", "kubectl get pods -A s", "ratio", "status -A MB", "kubectl get pods -A MB", "ratio"]
-    return tabulate(rows, head, tablefmt="plain", disable_numparse=True)
+def lines(size: int, costs: Costs) -> Iterator[Sequence[str]]:
+    listing = costs[LISTING]
+    for command, cost in costs.items():
+        wall, memory = f"{cost.wall / listing.wall:.2f}", f"{cost.memory / listing.memory:.2f}"
+        yield f"{size:,}", command.title, f"{cost.wall:.2f}", wall, f"{cost.memory:.0f}", memory
 
 
-def verdicts(costs: Mapping[int, tuple[Cost, Cost]]) -> str:
-    return "\n".join(f"{what}: {found:.2f}, to reach {aim}" for what, found, aim in reached(costs))
-
-
-def reached(costs: Mapping[int, tuple[Cost, Cost]]) -> Iterator[tuple[str, float, float]]:
-    ours, theirs = costs[10_000]
-    yield "wall at 10,000 pods, of kubectl's", ours.wall / theirs.wall, AIMS["wall"]
-    yield "memory at 10,000 pods, of kubectl's", ours.memory / theirs.memory, AIMS["memory"]
-    yield "memory at 20,000 pods, of that at 5,000", costs[20_000][0].memory / costs[5_000][0].memory, AIMS["flat"]
+def verdicts(costs: Mapping[int, Costs]) -> Iterator[tuple[str, float, float]]:
+    """What is aimed at: ratios, which are the same on any machine."""
+    at, small, large = costs[AIMED_AT], costs[5_000], costs[20_000]
+    for command, wall, memory in ((STATUS, 0.6, 0.15), (EDIT, 1.0, 0.25)):
+        where = f"{command.title} at {AIMED_AT:,} pods, of {LISTING.title}"
+        yield f"wall of {where}", at[command].wall / at[LISTING].wall, wall
+        yield f"memory of {where}", at[command].memory / at[LISTING].memory, memory
+    yield f"memory of {STATUS.title} at 20,000 pods, of that at 5,000", large[STATUS].memory / small[STATUS].memory, 1.2
+    each, kubectl = (large[command].memory - small[command].memory for command in (EDIT, LISTING))
+    yield f"memory of {EDIT.title} for one more pod, of {LISTING.title}", each / kubectl, 0.15
 
 
 if __name__ == "__main__":
