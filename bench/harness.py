@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import compileall
+import json
 import os
 import subprocess
-import time
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from tests.support.control_plane import ControlPlane
 from tests.support.mesh import FSM, Mesh
 
+_TIMED = Path(__file__).with_name("timed.py")
 _METHODS = ("GET", "POST", "PATCH")
 
 
@@ -40,18 +42,14 @@ def installed() -> Iterator[Mesh]:
 
 def run(cluster: ControlPlane, command: Sequence[str | Path]) -> tuple[Cost, str]:
     """What a command costs, and what it writes."""
-    with (cluster.folder / "output").open("w+") as output:
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **cluster.path_env}
-        )
-        _, code, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - start
-        output.seek(0)
-        said = output.read()
-        if code:
-            raise AssertionError(f"{command} ended with {os.waitstatus_to_exitcode(code)}: {said[-500:]}")
-        return Cost(wall, usage.ru_maxrss / 1024), said
+    result, said = cluster.folder / "cost", cluster.folder / "output"
+    timed = [sys.executable, "-I", "-S", _TIMED, result, *command]
+    with said.open("w") as output:
+        env = {**os.environ, **cluster.path_env}
+        done = subprocess.run(timed, env=env, check=False, stdout=output, stderr=subprocess.STDOUT)
+    if done.returncode:
+        raise AssertionError(f"{command} ended with {done.returncode}: {said.read_text()[-500:]}")
+    return Cost(**json.loads(result.read_text())), said.read_text()
 
 
 def requests(said: str) -> int:
