@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench.harness import Cost, requests, run
@@ -11,9 +10,7 @@ from tests.support.mesh import Mesh
 from tests.support.plugin import EXECUTABLE
 
 WORKLOADS, REPLICAS, NAMESPACES = 100, 2, 10
-PARALLEL: Sequence[str] = ()
-"""How many at a time: `("--max-parallel", "8")` where `restart` knows it; without, one after the other."""
-COMMAND = ("restart", "-A", "--yes", *PARALLEL)
+COMMAND = ("restart", "-A", "--yes", "--max-parallel", "8")
 _PATIENCE = 300
 
 
