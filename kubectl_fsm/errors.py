@@ -95,6 +95,10 @@ class Unreachable(FsmError):
     """The API server did not answer: connection, TLS, time-out."""
 
 
+class Unanswered(Unreachable):
+    """The request was sent, and no whole answer came: what it asks for may have been carried out, or not."""
+
+
 class ApiError(FsmError):
     """The API server answered with a failure.
 

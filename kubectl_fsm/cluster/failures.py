@@ -22,6 +22,7 @@ from kubectl_fsm.errors import (
     FsmError,
     InvalidObject,
     NotFound,
+    Unanswered,
     Unreachable,
 )
 from kubectl_fsm.fields import Object
@@ -64,8 +65,16 @@ _TRANSPORT: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
 """Kinds of failure from the most to the least specific: the first that occurs anywhere in the chain of causes counts."""
 
 
-class Dropped(Unreachable):
-    """The server closed a connection without an answer: it may have done so before the request reached it."""
+class Dropped(Unanswered):
+    """The connection ended before a whole answer had come, which may not happen again."""
+
+
+_SENT: Mapping[type[BaseException], type[Unanswered]] = {
+    ReadTimeoutError: Unanswered,
+    IncompleteRead: Dropped,
+    RemoteDisconnected: Dropped,
+}
+"""Failures that come when the request is on its way, by the first type of their line above."""
 
 
 class Call(NamedTuple):
@@ -108,7 +117,7 @@ def unreachable(error: BaseException, asker: Asker) -> FsmError:
     for types, what, mend in _TRANSPORT:
         if any(isinstance(cause, types) for cause in causes):
             void = asker.expired and types[0] in (ssl.SSLError, RemoteDisconnected)
-            kind = Dropped if RemoteDisconnected in types and not void else Unreachable
+            kind = Unreachable if void else _SENT.get(types[0], Unreachable)
             return kind(what.format(server=asker.server, detail=detail), asker.login_hint if void else mend)
     if any(isinstance(cause, ValueError) for cause in causes):
         return CredentialError(

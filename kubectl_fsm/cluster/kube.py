@@ -30,8 +30,8 @@ from kubectl_fsm.fields import Object
 
 CONNECT_SECONDS, READ_SECONDS = 30.0, 90.0
 """Limits without `--request-timeout`: to connect, and of silence. An API server ends its own requests after 60 s."""
-READ_ATTEMPTS, LONGEST_PAUSE = 4, 10
-"""How often a read is sent where the server says `Retry-After`, and the longest pause, in seconds, that is waited out."""
+ATTEMPTS, LONGEST_PAUSE = 4, 10
+"""How often a request is sent where the server says `Retry-After`, and the longest pause, in seconds, that is waited out."""
 CONNECTIONS = 16
 """Connections kept open, and calls that `gather` makes at a time."""
 
@@ -240,17 +240,18 @@ class KubeCluster:
     ) -> tuple[BaseHTTPResponse, bytes]:
         """One request and its answer.
 
-        What stores nothing, a read or a dry run, is sent again where it was dropped or the server asks for patience.
+        What does no more when it is done twice is sent again where it was dropped or the server asks for patience.
+        With 429 the server has not even begun.
         """
-        repeatable = method == "GET" or bool(query.get("dryRun"))
-        for attempts_left in reversed(range(READ_ATTEMPTS if repeatable else 1)):
+        repeatable = method == "GET" or bool(query.get("dryRun")) or _is_idempotent(method, body)
+        for attempts_left in reversed(range(ATTEMPTS)):
             try:
                 response, data = self._send(method, path, query, body, accept)
             except Dropped:
                 if not repeatable:
                     raise
                 response, data = self._send(method, path, query, body, accept)
-            pause = _pause(response)
+            pause = _pause(response) if repeatable or response.status == HTTPStatus.TOO_MANY_REQUESTS else None
             if pause is None or not attempts_left:
                 break
             time.sleep(pause)
@@ -370,6 +371,11 @@ def _pool(chosen: Access, credentials: Credentials) -> urllib3.PoolManager:
     except (AssertionError, HTTPError, ValueError) as error:
         shown = proxy.replace(f"{proxy.rpartition('@')[0]}@", "") if "@" in proxy else proxy.partition("://")[2]
         raise CredentialError(f"the proxy {shown} cannot be used", "write http://HOST:PORT") from error
+
+
+def _is_idempotent(method: str, body: Object | None) -> bool:
+    """Whether a request is a merge patch that leads to the same object each time (RFC 7386): one with no condition."""
+    return method == "PATCH" and not fields.text(body or {}, "metadata", "resourceVersion")
 
 
 def _pause(response: BaseHTTPResponse) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from kubectl_fsm import fields, interception, rollouts
 from kubectl_fsm.cluster.interface import Cluster
-from kubectl_fsm.errors import ApiError, Conflict, Declined, FsmError, Refused, UsageError
+from kubectl_fsm.errors import ApiError, Conflict, Declined, FsmError, Refused, Unanswered, UsageError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import INTERFACES, Installation
 from kubectl_fsm.operations import guards, hints, ownership
@@ -22,7 +22,9 @@ from kubectl_fsm.reports import EditReport, Event, ListChange, Note, Question, W
 _PATIENCE = 120.0
 """Seconds for which conflicts are answered with another try."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
-_UNPROCESSABLE = 422
+_UNPROCESSABLE, _INTERNAL_SERVER_ERROR = 422, 500
+_UNKNOWN = "the edit may have been carried out, or not"
+_REPEAT = "repeat the command: that is safe, and writes only what is not there yet"
 
 
 class Options(NamedTuple):
@@ -104,7 +106,7 @@ class Edit:
                 time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
-            except ApiError as error:
+            except (ApiError, Unanswered) as error:
                 raise self._explained(error) from error
             return self._reported(look, after)
 
@@ -215,8 +217,15 @@ class Edit:
                 raise Refused(f"{self.place.title} is not edited: {keeper.text}", hint)
             yield from self._warn([f"{self.place.title}: {keeper.text}"])
 
-    def _explained(self, error: ApiError) -> FsmError:
-        """A 422 about a field that the edit does not touch is an older mistake: say which, and how to mend it."""
+    def _explained(self, error: ApiError | Unanswered) -> FsmError:
+        """What a failed write means: whether it may have been carried out all the same, and what to do.
+
+        A 422 about a field that the edit does not touch is an older mistake: say which, and how to mend it.
+        """
+        if isinstance(error, Unanswered):
+            return error if self.options.dry_run else Unanswered(f"{error.message}; {_UNKNOWN}", _REPEAT)
+        if error.status >= _INTERNAL_SERVER_ERROR and not self.options.dry_run:
+            return ApiError(error.status, error.reason, f"{error.message}; {_UNKNOWN}", _REPEAT, error.details)
         if error.status != _UNPROCESSABLE:
             return error
         causes = error.details.get("causes") if isinstance(error.details, Mapping) else None

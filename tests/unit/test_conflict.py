@@ -9,7 +9,7 @@ from kubectl_fsm import commands
 from kubectl_fsm.arguments import options, order
 from kubectl_fsm.cli import _match
 from kubectl_fsm.cluster import manifests
-from kubectl_fsm.errors import Conflict, Refused
+from kubectl_fsm.errors import ApiError, Conflict, Forbidden, Refused, Unanswered, Unreachable
 from kubectl_fsm.operations import edit
 from kubectl_fsm.reports import EditReport
 from tests.unit.test_guards_offline import NAMESPACE, OUT, deployment, meshconfig
@@ -93,3 +93,41 @@ def test_a_conflict_that_never_ends_is_an_error(monkeypatch):
     cluster = Racing([meshconfig()], lambda _: None, times=1_000_000)
     with pytest.raises(Conflict):
         edited(cluster, "exclude-port", "6379")
+
+
+class Failing(Racing):
+    """Manifests as a cluster whose first patch fails with `error`."""
+
+    remote = True
+
+    def __init__(self, objects, error):
+        super().__init__(objects, lambda _: None)
+        self.error = error
+
+    def patch(self, *args, **kwargs):
+        raise self.error
+
+
+UNKNOWN = "the edit may have been carried out, or not"
+
+
+@pytest.mark.parametrize(
+    ("error", "unknown"),
+    [
+        (Unanswered("closed", "try again"), True),
+        (Unreachable("refused", "try again"), False),
+        (ApiError(500, "InternalError", "etcd: timed out", "try again"), True),
+        (ApiError(504, "Timeout", "too late", "try again"), True),
+        (ApiError(429, "TooManyRequests", "busy", "try again"), False),
+        (Forbidden(403, "Forbidden", "no", "try again"), False),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_write_whose_end_is_not_known(error, unknown, dry_run):
+    """It is said, with what to do; of a dry run nothing is ever carried out."""
+    unknown = unknown and not dry_run
+    words = ["--dry-run=server"] if dry_run else []
+    with pytest.raises(type(error)) as raised:
+        edited(Failing([meshconfig()], error), "exclude-port", "6379", *words)
+    assert raised.value.message == (f"{error.message}; {UNKNOWN}" if unknown else error.message)
+    assert raised.value.hint.startswith("repeat the command: that is safe" if unknown else "try again")

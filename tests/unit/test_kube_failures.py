@@ -244,7 +244,8 @@ class TestTransport:
             port = listener.getsockname()[1]
 
             def accept_and_close():
-                listener.accept()[0].close()
+                for _ in range(2):  # what can be sent again is
+                    listener.accept()[0].close()
 
             hang_up = threading.Thread(target=accept_and_close)
             hang_up.start()

@@ -16,7 +16,7 @@ import kubectl_fsm
 from kubectl_fsm.cluster import kube
 from kubectl_fsm.cluster.interface import DEPLOYMENTS, NAMESPACES, PAGE, PODS, Resource
 from kubectl_fsm.cluster.kubeconfig import ConnectionOptions
-from kubectl_fsm.errors import ApiError, CredentialError, Forbidden, InvalidObject, NotFound, Unreachable
+from kubectl_fsm.errors import ApiError, CredentialError, Forbidden, InvalidObject, NotFound, Unanswered, Unreachable
 from tests.support.api_server import Answer, ApiServer, kubeconfig, running, status
 
 MESH_CONFIGS = Resource("config.flomesh.io", "v1alpha3", "MeshConfig", "meshconfigs")
@@ -255,11 +255,15 @@ class TestPatch:
         assert request.query == {"fieldManager": "fsm-plugin", **more}
         assert request.headers["Content-Type"] == "application/merge-patch+json"
 
-    def test_a_write_is_sent_once(self, server, cluster):
-        server.answer(self.PATH, Answer({}, 429, {"Retry-After": "0"}))
+    @pytest.mark.parametrize(
+        ("condition", "code", "requests"), [("7", 503, 1), ("7", 429, 4), ("", 503, 4), ("", 429, 4)]
+    )
+    def test_where_the_server_asks_for_patience(self, server, cluster, condition, code, requests):
+        """After 503 a write may have been carried out; that does no harm where it has no condition."""
+        server.answer(self.PATH, Answer({}, code, {"Retry-After": "0"}))
         with pytest.raises(ApiError) as error:
-            cluster.patch(MESH_CONFIGS, "fsm-mesh-config", "fsm-system", self.MERGE)
-        assert (error.value.status, len(server.requests)) == (429, 1)
+            cluster.patch(MESH_CONFIGS, "fsm-mesh-config", "fsm-system", {"metadata": {"resourceVersion": condition}})
+        assert (error.value.status, len(server.requests)) == (code, requests)
 
 
 class TestPatience:
@@ -543,9 +547,20 @@ class TestDroppedConnections:
         assert cluster.get(PODS, "web", "a") == {"kind": "Pod"}
         assert asked == ["GET", "GET"]
 
-    def test_a_write_is_not(self, hasty, tmp_path):
+    def test_a_write_without_a_condition_as_well(self, hasty, tmp_path):
         url, asked = hasty
         cluster = kube.connect(ConnectionOptions(kubeconfig=str(kubeconfig(tmp_path, url, {}))))
-        with pytest.raises(Unreachable):
-            cluster.patch(PODS, "web", "a", {"metadata": {}})
+        assert cluster.patch(PODS, "web", "a", {"metadata": {"uid": "1"}}) == {"kind": "Pod"}
+        assert asked == ["PATCH", "PATCH"]
+
+    def test_a_write_with_a_condition_is_not(self, hasty, tmp_path):
+        """The first one may have been carried out, and the second would fail because of it."""
+        url, asked = hasty
+        cluster = kube.connect(ConnectionOptions(kubeconfig=str(kubeconfig(tmp_path, url, {}))))
+        with pytest.raises(Unanswered):
+            cluster.patch(PODS, "web", "a", {"metadata": {"resourceVersion": "7"}})
         assert asked == ["PATCH"]
+
+    def test_an_answer_that_breaks_off_is_asked_for_again(self, server, cluster):
+        server.answer("/api/v1/namespaces/a/pods/web", Answer(POD, cut=10), Answer(POD))
+        assert cluster.get(PODS, "web", "a") == POD
