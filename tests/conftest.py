@@ -130,7 +130,7 @@ def vectors() -> Path:
 FIGURES = pytest.StashKey[list[str]]()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Takes a line with a measured figure; the summary of the run prints them all."""
     return request.config.stash.setdefault(FIGURES, []).append

@@ -190,13 +190,10 @@ def test_the_server_is_killed_and_comes_back(control_plane):
         maps.add("a", mine="yes")
         with closing(connect(own.kubeconfig).observe(View(CONFIG_MAPS, "default", "mine=yes"))) as states:
             until(states, a="")
-            server = own._processes.pop("kube-apiserver")
-            server.kill()
-            server.wait()
+            own.kill_api_server()
             for _ in range(2):
                 until(states, a="")
-            own._start_api_server()
-            own.wait(own._ready, "the API server is ready again")
+            own.start_api_server()
             maps.delete("a")
             maps.add("b", mine="yes")
             until(states, b="")

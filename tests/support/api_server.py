@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -48,7 +49,7 @@ Responder = Callable[[Request], Answer]
 
 
 class ApiServer:
-    """Answers each path with the next of its answers, the last one again and again."""
+    """Answers each path with the next of its answers, the last one again and again; a ConnectionError resets."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
@@ -85,17 +86,24 @@ class ApiServer:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(length)) if length else None
                 query = dict(parse_qsl(split.query, keep_blank_values=True))
-                answer = respond(Request(self.command, split.path, query, self.headers, body))
+                try:
+                    self.send(respond(Request(self.command, split.path, query, self.headers, body)))
+                except ConnectionError:
+                    self.close_connection = True
+                    _reset(self.connection)
+
+            do_PATCH = do_POST = do_GET  # noqa: N815 - http.server's names
+
+            def send(self, answer: Answer) -> None:
                 if isinstance(answer.body, Iterator):
                     self.head(answer, {"Transfer-Encoding": "chunked", "Connection": "close"})
-                    self.stream(answer.body, complete=not answer.cut)
+                    self.close_connection = True
+                    _stream(self.wfile, answer.body, complete=not answer.cut)
                 else:
                     data = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
                     self.head(answer, {"Content-Length": str(len(data) + answer.cut)})
                     self.wfile.write(data)
                     self.close_connection = bool(answer.cut)
-
-            do_PATCH = do_POST = do_GET  # noqa: N815 - http.server's names
 
             def head(self, answer: Answer, framing: Mapping[str, str]) -> None:
                 self.send_response(answer.status)
@@ -105,20 +113,20 @@ class ApiServer:
                     self.send_header("Warning", text)
                 self.end_headers()
 
-            def stream(self, chunks: Iterator[bytes], *, complete: bool) -> None:
-                self.close_connection = True
-                try:
-                    for chunk in chunks:
-                        self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
-                    self.wfile.write(b"0\r\n\r\n" if complete else b"")
-                except ConnectionError:
-                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    socket.close(self.connection.detach())
-
             def log_message(self, *_: object) -> None:
                 pass
 
         return Handler
+
+
+def _stream(sink: BufferedIOBase, chunks: Iterator[bytes], *, complete: bool) -> None:
+    sink.writelines(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+    sink.write(b"0\r\n\r\n" if complete else b"")
+
+
+def _reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    socket.close(connection.detach())
 
 
 class Proxy:

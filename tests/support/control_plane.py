@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 import trustme
 import yaml
+from urllib3 import HTTPSConnectionPool
 
 from tests.support import tools
 from tests.support.certificates import client_certificate
@@ -145,6 +146,20 @@ class ControlPlane:
     def connection(self) -> HTTPSConnection:
         """A connection to the API server as administrator, for who has more to send than `api` is for."""
         return HTTPSConnection("127.0.0.1", self._port, timeout=30, context=self._tls)
+
+    def pool(self) -> HTTPSConnectionPool:
+        """Connections to the API server as administrator, kept open, for threads that ask side by side."""
+        return HTTPSConnectionPool("127.0.0.1", self._port, 30, maxsize=32, retries=False, ssl_context=self._tls)
+
+    def kill_api_server(self) -> None:
+        server = self._processes.pop("kube-apiserver")
+        server.kill()
+        server.wait()
+
+    def start_api_server(self) -> None:
+        """Start it again, where its storage still is; return when it answers."""
+        self._start_api_server()
+        self.wait(self._ready, "the API server is ready again", START_SECONDS)
 
     def stand_still(self) -> None:
         """Stop whatever would make, place or run pods, for good: what is written from now on stays as it is."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
+
+from kubectl_fsm import cli
 
 EXECUTABLE = Path(sys.executable).parent / "kubectl-fsm"
 
@@ -35,3 +42,21 @@ class Plugin:
             timeout=120,
             **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}),
         )
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """The plugin inside the process of the tests, for one that changes how long it waits."""
+
+    kubeconfig: Path
+
+    def run(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """Run it and return what it wrote and its exit code, whatever that is."""
+        out, err = io.StringIO(), io.StringIO()
+        environment = mock.patch.dict(os.environ, KUBECONFIG=str(self.kubeconfig))
+        with environment, redirect_stdout(out), redirect_stderr(err):
+            code = cli.main(args)
+        for thread in threading.enumerate():  # a process that ends does not leave any
+            if type(thread).__module__.startswith("kubectl_fsm."):
+                thread.join()
+        return subprocess.CompletedProcess(args, code, out.getvalue(), err.getvalue())
