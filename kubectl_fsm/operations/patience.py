@@ -11,6 +11,14 @@ from kubectl_fsm.errors import ApiError, Unreachable
 _OUTAGE = 120.0
 """Seconds for which a server may be gone; an API server is replaced in less."""
 
+_AWAY = (
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+)
+"""Answers of a server that is not there for now. Behind a 500 there may be a webhook that never works."""
+
 Result = TypeVar("Result")
 
 
@@ -32,7 +40,7 @@ class Patience:
 
 
 def persist(call: Callable[[], Result]) -> Result:
-    """The result of a call that may be repeated, as often as the network or the server itself fails, for two minutes."""
+    """The result of a call that may be repeated, while the server is away or asks for patience, for up to two minutes."""
     patience = Patience(_OUTAGE, 0.2, 5.0)
     while True:
         try:
@@ -44,6 +52,4 @@ def persist(call: Callable[[], Result]) -> Result:
 
 
 def _passes(error: ApiError | Unreachable) -> bool:
-    if isinstance(error, Unreachable):
-        return True
-    return error.status == HTTPStatus.TOO_MANY_REQUESTS or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return isinstance(error, Unreachable) or error.status in _AWAY

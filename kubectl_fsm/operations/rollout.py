@@ -4,6 +4,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from kubectl_fsm import fields, rollouts, workloads
@@ -14,6 +15,7 @@ from kubectl_fsm.interception import Comparison, difference, upcoming
 from kubectl_fsm.meshes import Installation
 from kubectl_fsm.operations import meshes
 from kubectl_fsm.operations.owners import Owners, Workload, label_selector
+from kubectl_fsm.operations.patience import persist
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.operations.turns import Outcome
 from kubectl_fsm.reports import Event, Turn
@@ -90,7 +92,10 @@ class Judge:
 
     def renew(self) -> None:
         """Go by the MeshConfig as it is now."""
-        self._specs = [meshes.spec(self._cluster, self._target.installation)]
+        self._specs = [self._spec()]
+
+    def _spec(self) -> Object:
+        return persist(partial(meshes.spec, self._cluster, self._target.installation))
 
     def wrong(self, pod: Object, template: Object) -> str:
         """What is wrong with a pod's rules; empty where they are those that its template and the MeshConfig ask for.
@@ -99,7 +104,7 @@ class Judge:
         """
         found = [self._difference(pod, template, spec) for spec in self._specs]
         if all(found):
-            self._specs[1:] = [meshes.spec(self._cluster, self._target.installation)]
+            self._specs[1:] = [self._spec()]
             found = [self._difference(pod, template, spec) for spec in self._specs]
         return found[-1] if all(found) else ""
 
@@ -272,7 +277,8 @@ def watch(cluster: Cluster, owners: Owners, workload: Workload) -> Generator[Sig
     with closing(cluster.observe(*views)) as states:
         for objects, pods in states:
             found = next((obj for obj in objects if _uid(obj) == _uid(top.object)), None)
-            own = [pod for pod in pods if workloads.lives(pod) and owners.of(PODS, pod).uid == workload.uid]
+            live = filter(workloads.lives, pods)
+            own = [pod for pod in live if persist(partial(owners.of, PODS, pod)).uid == workload.uid]
             yield Sight(found, own)
 
 

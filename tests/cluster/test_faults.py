@@ -17,7 +17,7 @@ import pytest
 from tabulate import tabulate
 
 from kubectl_fsm.cluster import watching
-from kubectl_fsm.operations import edit
+from kubectl_fsm.operations import edit, patience
 from tests.cluster.test_main_job import ready_pods
 from tests.cluster.test_trace import service
 from tests.support import faults, workloads
@@ -223,6 +223,7 @@ def impatience(monkeypatch):
     """Silence, and how long failures are borne: as a user has it, but shorter."""
     monkeypatch.setattr(watching, "SILENT_SECONDS", 0.4)
     monkeypatch.setattr(watching, "PATIENCE", 1.0)
+    monkeypatch.setattr(patience, "_OUTAGE", 1.0)
     monkeypatch.setattr(watching, "LONGEST_PAUSE", 0.3)
 
 
