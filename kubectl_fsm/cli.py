@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Generator, Sequence
 from functools import cache, partial
-from typing import NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from docopt import DocoptExit, docopt
 
@@ -28,18 +28,21 @@ from kubectl_fsm.reports import (
     Event,
     ExclusionsReport,
     Failed,
-    Lineup,
     Question,
     Report,
     RulesReport,
     StatusReport,
     TraceReport,
-    Warned,
 )
+
+if TYPE_CHECKING:
+    from kubectl_fsm.output.progress import Narrator
 
 _TRACEBACK_LEVEL = 8
 _OUTDATED = 3
 _INTERRUPTED = 130
+_PRINTING_ONLY = ("", "dumb", "unknown")
+"""Values of TERM that promise no more than paper does."""
 
 
 def _top() -> str:
@@ -138,7 +141,7 @@ def _run(argv: Sequence[str], streams: Streams) -> int:
     command = module.parse(arguments)
     log = streams.say if _level(arguments.text("--v")) >= _TRACEBACK_LEVEL else None
     connect = cache(partial(_cluster, arguments, streams, log))
-    report, failures = _drive(command.run(connect), arguments, streams)
+    report, failures = _drive(command.run(connect), _narrator(verb, arguments, streams), arguments, streams)
     if connect.cache_info().currsize:
         for warning in connect().warnings:
             streams.say(f"Warning: {warning}")
@@ -181,8 +184,21 @@ def _cluster(arguments: Arguments, streams: Streams, log: Callable[[str], None] 
     )
 
 
+def _narrator(verb: str, arguments: Arguments, streams: Streams) -> "Narrator":
+    """Who tells what a command yields: live on a terminal that can do more than print, events for programs, else lines."""
+    from kubectl_fsm.output import progress  # noqa: PLC0415 - not needed for help and usage errors
+
+    level = _level(arguments.text("--v"))
+    if verb == "restart" and arguments.text("--output") == "json":
+        return progress.Events(streams.say, streams.stdout)
+    able = streams.stderr.isatty() and os.environ.get("TERM", "dumb") not in _PRINTING_ONLY
+    if able and level < _TRACEBACK_LEVEL:  # requests are shown as they go, and would be in between
+        return progress.Terminal(streams.say, streams.stderr, colour=_colour(arguments, streams.stderr))
+    return progress.Lines(streams.say, every_state=level > 0)
+
+
 def _drive(
-    work: Generator[Event, bool, Report], arguments: Arguments, streams: Streams
+    work: Generator[Event, bool, Report], narrator: "Narrator", arguments: Arguments, streams: Streams
 ) -> tuple[Report, Sequence[FsmError]]:
     """Run a command: say what it yields, answer what it asks; its report and what failed beside it."""
     answer, failures = False, []
@@ -190,14 +206,17 @@ def _drive(
         event = next(work)
         while True:
             if isinstance(event, Question):
+                narrator.clear()
                 answer = _ask(event.text, arguments, streams)
             elif isinstance(event, Failed):
                 failures.append(event.error)
-            elif not isinstance(event, Lineup):
-                streams.say(f"warning: {event.text}" if isinstance(event, Warned) else event.text)
+            else:
+                narrator.tell(event)
             event = work.send(answer)
     except StopIteration as end:
         return end.value, failures
+    finally:
+        narrator.clear()
 
 
 def _ask(text: str, arguments: Arguments, streams: Streams) -> bool:
@@ -218,7 +237,7 @@ def _print(report: Report, connect: Connect, arguments: Arguments, streams: Stre
     from kubectl_fsm.output import grid, structured, table  # noqa: PLC0415 - not needed for help and usage errors
 
     output = arguments.text("--output")
-    style = grid.Style(wide=output == "wide", colour=_colour(arguments, streams), width=_width(streams))
+    style = grid.Style(wide=output == "wide", colour=_colour(arguments, streams.stdout), width=_width(streams))
     if output in ("json", "yaml", "name"):
         streams.data(
             {"json": structured.as_json, "yaml": structured.as_yaml, "name": structured.as_names}[output](report)
@@ -249,9 +268,9 @@ def _edited_text(cluster: Cluster, objects: Sequence[Object]) -> str:
     return "".join([first if first.endswith("\n") or not others else f"{first}\n", *joined])
 
 
-def _colour(arguments: Arguments, streams: Streams) -> bool:
+def _colour(arguments: Arguments, stream: TextIO) -> bool:
     """Colour only on a terminal, and only where nobody objects (https://no-color.org)."""
-    return streams.stdout.isatty() and not arguments.flag("--no-color") and not os.environ.get("NO_COLOR")
+    return stream.isatty() and not arguments.flag("--no-color") and not os.environ.get("NO_COLOR")
 
 
 def _width(streams: Streams) -> int | None:

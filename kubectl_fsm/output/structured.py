@@ -21,6 +21,7 @@ from kubectl_fsm.reports import (
     StatusReport,
     TraceReport,
     Trial,
+    Turn,
     VersionReport,
 )
 
@@ -34,8 +35,24 @@ _ROLLED = ("planned", "started", "done")
 
 
 def as_json(report: Report) -> str:
-    """The report as JSON, nothing but ASCII."""
-    return json.dumps(document(report), indent=2) + "\n"
+    """The report as JSON, nothing but ASCII; that of a restart, which comes after events, is a line as they are."""
+    return json.dumps(document(report), indent=None if isinstance(report, RestartReport) else 2) + "\n"
+
+
+def as_event(turn: Turn, time: str) -> str:
+    """What happens during a restart, as a line of JSON. Counts are null where no pods have been counted."""
+    counts = {"updated": turn.updated, "available": turn.available, "wanted": turn.wanted}
+    event = {
+        "apiVersion": API_VERSION,
+        "kind": "RestartEvent",
+        "time": time,
+        "workload": turn.workload,
+        "namespace": turn.namespace,
+        "state": turn.state,
+        "message": turn.text,
+        **(counts if turn.wanted else dict.fromkeys(counts)),
+    }
+    return json.dumps(event) + "\n"
 
 
 def as_yaml(report: Report) -> str:
