@@ -3,7 +3,11 @@
 The one door to `rich`.
 """
 
+import signal
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
@@ -47,19 +51,23 @@ class Region:
     def tell(self, event: Note | Warned | Lineup | Turn) -> None:
         if isinstance(event, Turn):
             self._tally.take(event)
-        self._show()
-        if isinstance(event, Turn) and event.ends:
-            self._keep(Text(visible(said(event)), style=_COLOURS.get(event.state, "")))
-        elif isinstance(event, Note | Warned):
-            self._keep(Text(visible_text(said(event)).lstrip("\n")))
+        with _undisturbed():
+            live = self._shown()
+            if isinstance(event, Turn) and event.ends:
+                self._keep(Text(visible(said(event)), style=_COLOURS.get(event.state, "")))
+            elif isinstance(event, Note | Warned):
+                self._keep(Text(visible_text(said(event)).lstrip("\n")))
+            else:
+                live.refresh()
 
     def clear(self) -> None:
         """Leave nothing of the region; the next event brings it back."""
-        if self._live:
-            self._live.stop()
-            self._live = None
+        with _undisturbed():
+            if self._live:
+                self._live.stop()
+                self._live = None
 
-    def _show(self) -> None:
+    def _shown(self) -> Live:
         if not self._live:
             self._live = Live(
                 self,
@@ -72,6 +80,7 @@ class Region:
             )
             self._live.start()
             self._console.show_cursor(show=True)  # a program that is killed would leave it hidden
+        return self._live
 
     def _keep(self, text: Text) -> None:
         """Above the region, as long as it is: the terminal breaks it."""
@@ -103,6 +112,23 @@ class Region:
     def _written(self, text: str) -> str:
         """As the stream will write it, which is longer where its encoding lacks something."""
         return visible(text).encode(self._encoding, "backslashreplace").decode(self._encoding)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """While the block runs Ctrl-C waits: what is drawn by halves cannot be taken away again."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    caught: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: caught.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        for number, frame in caught:
+            before(number, frame)
 
 
 def _name(turn: Turn) -> str:
