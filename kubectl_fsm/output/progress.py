@@ -82,7 +82,7 @@ class Terminal:
 
     def tell(self, event: Told) -> None:
         if isinstance(event, Lineup):
-            from kubectl_fsm.output.live import Region  # noqa: PLC0415 - 50 ms to load, for restarts only
+            from kubectl_fsm.output.live import Region  # noqa: PLC0415 - 25 ms to load, for restarts only
 
             self.clear()
             self._region = Region(Tally(event), self._stderr, colour=self._colour)

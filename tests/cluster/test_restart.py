@@ -19,8 +19,11 @@ RESTARTED = "kubectl.kubernetes.io/restartedAt"
 
 
 def items(done, namespace=""):
-    """What became of each workload, by name; with -A only of this namespace: what other tests had may still be there."""
-    found = json.loads(done.stdout)["items"]
+    """What became of each workload, by name; with -A only of this namespace: what other tests had may still be there.
+
+    The report is the last line; events come before it.
+    """
+    found = json.loads(done.stdout.splitlines()[-1])["items"]
     return {item["workload"]: item for item in found if namespace in ("", item["namespace"])}
 
 
