@@ -87,7 +87,7 @@ class Restart(NamedTuple):
         )
         plan = plan or Plan(identity, [*map(record.title, installations)], self.manner.everything, self.bake)
         plan.check(identity, installations, cluster.origin)
-        if not found.subjects and not selection.everywhere:
+        if not found.subjects and not selection.everywhere and not self.resume:
             raise Refused(f"no pods match in {scope}", "nothing was restarted")
         if found.finished:
             yield Note(f"{found.finished} finished pod{'s are' if found.finished > 1 else ' is'} left out")
@@ -95,8 +95,10 @@ class Restart(NamedTuple):
         steps = restart.plan(installations, plan.of(found.subjects), namespaces, manner)
         steps = lineup.informed(lineup.without(cluster, steps, self.skip), room, respect=manner.respects_budgets)
         canary = lineup.named(cluster, steps, self.canary) if self.canary else plan.canary(steps)
-        if not (selection.names or self.resume):
-            steps = restart.in_order([step for step in steps if step is canary or _concerns(step)])
+        if not selection.names:
+            steps = [step for step in steps if step is canary or _concerns(step)]
+        if not selection.names and not self.resume:
+            steps = restart.in_order(steps)
         if not steps:
             yield Note("no workload runs outdated rules")
         yield from lineup.notes(steps, room)

@@ -157,5 +157,6 @@ class _Change:
         injector = self.target.installation.injector
         return [fields.annotations(template).get(injector.annotation(found)) for found in injector.pod_lists]
 
-    def take_back(self) -> str:
+    def take_back(self) -> Generator[Event, bool, str]:
+        yield from ()
         return f"the edit stays; to take it back: {self.report.undo}"

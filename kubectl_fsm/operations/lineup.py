@@ -37,7 +37,11 @@ def named(cluster: Cluster, steps: Sequence[Step], word: str) -> Step:
     if len(found) > 1:
         places = ", ".join(step.subject.workload.namespace for step in found)
         raise UsageError(f"--canary {word}: it is in several namespaces: {places}", "write NAMESPACE/KIND/NAME")
-    (step,) = found
+    return fit(found[0])
+
+
+def fit(step: Step) -> Step:
+    """The step, of a canary. Raises `Refused` where a restart would leave it alone."""
     if not step.target or (step.left and step.left.result != "current"):
         reason = step.left.detail if step.left else "nothing tells its mesh"
         raise Refused(f"the canary {step.subject} would be left alone: {reason}", "nothing was restarted")
@@ -47,15 +51,16 @@ def named(cluster: Cluster, steps: Sequence[Step], word: str) -> Step:
 def _matcher(cluster: Cluster, option: str, word: str) -> Callable[[Step], bool]:
     """Tells the steps that `[NAMESPACE/]KIND/NAME` or `ns/NAME` means. Raises `UsageError` and `NotFound`."""
     *namespace, kind, name = word.split("/") if word.count("/") in (1, 2) else ("", "")
-    resource = cluster.resource_named(kind) if kind and name and namespace != [""] else None
-    everyone = resource == NAMESPACES and not namespace and option == "--skip"
-    if resource is None or (resource == NAMESPACES and not everyone):
+    if not kind or not name or namespace == [""]:
         raise UsageError(f"{option} {word!r} is not a workload", "write KIND/NAME or NAMESPACE/KIND/NAME")
+    resource = cluster.resource_named(kind)
+    if resource == NAMESPACES and option == "--canary":
+        raise UsageError(f"{option} {word}: a namespace is not a workload", "write KIND/NAME or NAMESPACE/KIND/NAME")
 
     def matches(step: Step) -> bool:
         workload = step.subject.workload
-        if everyone:
-            return workload.namespace == name
+        if resource == NAMESPACES:
+            return not namespace and workload.namespace == name
         called = workload.top.resource.qualified == resource.qualified and fields.name(workload.top.object) == name
         return called and namespace in ([], [workload.namespace])
 

@@ -32,9 +32,10 @@ def run(
     `record` keeps what is still to do, from before the first write until all is done.
     """
     jobs = [(number, job) for number, (_, job) in enumerate(work) if job]
-    outcomes: Mapping[int, Outcome] = {number: Outcome("planned") for number, _ in jobs}
+    rolled = [number for number, _ in jobs if not work[number][0].left]
+    outcomes: Mapping[int, Outcome] = {number: Outcome("planned") for number in rolled}
     if not options.dry_run:
-        yield from agree(cluster, [work[number][0] for number, _ in jobs], (), yes=options.yes)
+        yield from agree(cluster, [work[number][0] for number in rolled], (), yes=options.yes)
         outcomes = yield from _turns(jobs, options.pace, record)
     left = [outcomes.get(number) or step.left or Outcome("left") for number, (step, _) in enumerate(work)]
     items = [step.item(outcome) for (step, _), outcome in zip(work, left, strict=True)]
@@ -46,18 +47,23 @@ def _turns(
     jobs: Sequence[tuple[int, Job]], pace: Pace, record: Record | None
 ) -> Generator[Event, bool, Mapping[int, Outcome]]:
     """The outcome of each job that was begun, by its number. A canary goes alone, before the others."""
+    if not jobs:
+        yield from record.end() if record else ()
+        return {}
     turns = Turns(pace, record.keep if record else lambda *_: None)
     ahead = [(number, job) for number, job in jobs if isinstance(job, Canary)]
     found: dict[int, Outcome] = {}
     with turns.listening():
-        if jobs:
-            yield Lineup(len(jobs), *pace)
-        if record and jobs:
-            yield from record.begin()
-        for lot in (ahead, [one for one in jobs if one not in ahead]):
-            found |= dict((yield from turns.take(dict(lot))))
+        yield Lineup(len(jobs), *pace)
         if record:
-            yield from record.end()
+            yield from record.begin()
+        try:
+            for lot in (ahead, [one for one in jobs if one not in ahead]):
+                found |= dict((yield from turns.take(dict(lot))))
+        except Exception:
+            yield from record.end() if record else ()
+            raise
+        yield from record.end() if record else ()
     return {**{number: Outcome("not begun") for number, _ in jobs}, **found}
 
 

@@ -15,6 +15,7 @@ from kubectl_fsm.errors import Forbidden, InvalidObject, Refused
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import Installation
 from kubectl_fsm.operations.canary import Canary
+from kubectl_fsm.operations.lineup import fit
 from kubectl_fsm.operations.steps import Step, Work
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.operations.targets import Selection
@@ -82,12 +83,18 @@ class Plan(NamedTuple):
         return [found[entry.uid] for entry in self.entries if not entry.ended and entry.uid in found]
 
     def canary(self, steps: Sequence[Step]) -> Step | None:
-        """The step of the workload for which the others wait; None where none is left."""
+        """The step of the workload for which the others wait; None where none is left. Raises `Refused` as `lineup.fit`."""
         uids = {entry.uid for entry in self.entries if entry.canary and not entry.ended}
-        return next((step for step in steps if step.subject.workload.uid in uids), None)
+        found = next((step for step in steps if step.subject.workload.uid in uids), None)
+        return fit(found) if found else None
 
     def check(self, cluster: str, installations: Sequence[Installation], origin: str) -> None:
         """Raise `Refused` where this is not the plan's cluster, or its mesh is another."""
+        if self.cluster and not cluster:
+            raise Refused(
+                f"whether {origin} is the plan's cluster is told by the Namespace kube-system, which cannot be read",
+                "nothing was restarted",
+            )
         if cluster != self.cluster:
             raise Refused(
                 f"the plan is for another cluster than {origin}: kube-system there has the uid {self.cluster}, here {cluster}",
@@ -117,7 +124,9 @@ def read(path: str) -> Plan:
     """The plan in a file. Raises `Refused`, which names file and field."""
     try:
         with Path(path).open("rb") as file:
-            text = file.read(_LARGEST)
+            text = file.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise Refused(f"{path} is no plan of a restart: it has more than {_LARGEST} bytes", "nothing was restarted")
         return _parsed(json.loads(text))
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}", "--resume takes the plan file that a restart left") from error
@@ -132,23 +141,36 @@ def _parsed(found: object) -> Plan:
     bake = found.get("bakeSeconds", 0)
     if isinstance(bake, bool) or not isinstance(bake, int | float) or not 0 <= bake <= _LONGEST:
         raise InvalidObject(f"bakeSeconds is no number of seconds up to {_LONGEST}")
-    for key in ("cluster", "items"):
-        if not found.get(key):
-            raise InvalidObject(f"{key} is empty")
+    count = len(fields.items(found, "items"))
+    if not count:
+        raise InvalidObject("items is empty")
+    entries = [_entry(found, index) for index in range(count)]
+    places: dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        if index != (first := places.setdefault(entry.uid, index)):
+            raise InvalidObject(f"items[{index}] is the workload of items[{first}]")
     return Plan(
-        cluster=fields.text(found, "cluster"),
+        cluster=_filled(found, "cluster"),
         meshes=[fields.text(found, "meshes", index) for index in range(len(fields.sequence(found, "meshes")))],
         everything=fields.boolean(found, "allPods") or False,
         bake=bake,
-        entries=[_entry(found, index) for index in range(len(fields.items(found, "items")))],
+        entries=entries,
     )
 
 
+def _filled(found: Object, *path: fields.Step) -> str:
+    """A text that may not be missing or empty."""
+    if text := fields.text(found, *path):
+        return text
+    raise InvalidObject(f"{fields.dotted(*path)} is missing")
+
+
 def _entry(found: Object, index: int) -> Entry:
-    names = ("apiVersion", "kind", "namespace", "name", "uid", "state", "mark", "message")
-    api_version, kind, namespace, name, uid, *told = (fields.text(found, "items", index, key) for key in names)
+    names = ("apiVersion", "kind", "namespace", "name", "uid")
+    api_version, kind, namespace, name, uid = (_filled(found, "items", index, key) for key in names)
+    state, mark, text = (fields.text(found, "items", index, key) for key in ("state", "mark", "message"))
     canary = fields.boolean(found, "items", index, "canary") or False
-    return Entry(api_version, kind, namespace, name, uid, canary, *told)
+    return Entry(api_version, kind, namespace, name, uid, canary, state, mark, text)
 
 
 def _document(plan: Plan) -> Mapping[str, Any]:
@@ -205,11 +227,19 @@ class Record:
                 "no plan is kept for --resume: the Namespace kube-system, which tells clusters apart, cannot be read"
             )
             return
+        if self._path:
+            self._save()
+            return
         try:
-            self._path = self._path or _new_file()
+            self._path = _new_file()
         except OSError as error:
             yield Warned(f"no plan is kept for --resume: {error.strerror}: {error.filename}")
+            return
         self._save()
+        if self._trouble:
+            yield Warned(f"no plan is kept for --resume: {self._trouble}: {self._path}")
+            Path(self._path).unlink()
+            self._path = self._trouble = ""
 
     def keep(self, number: int, turn: Turn) -> None:
         """Note how far a job is."""
@@ -233,35 +263,41 @@ class Record:
         if not self._path:
             return
         text = json.dumps(_document(self._plan._replace(entries=self._entries)), indent=1) + "\n"
-        beside = f"{self._path}.new"
+        beside = Path(f"{self._path}.new")
         try:
-            with open(beside, "w", opener=_private) as file:
+            beside.unlink(missing_ok=True)
+            with open(beside, "x", opener=_private) as file:
                 file.write(text)
-            Path(beside).replace(self._path)
+            beside.replace(self._path)
+            self._trouble = ""
         except OSError as error:
             self._trouble = str(error.strerror)
+            with suppress(OSError):
+                beside.unlink()
 
 
 def _entries(before: Sequence[Entry], work: Work) -> tuple[list[Entry], Mapping[int, int]]:
     """The entries of a plan for this work, and the place of each job's by the job's number.
 
-    What a plan had before and has no work now is left: it is gone, or somebody skips it.
+    What a plan had before and has no work now is left.
     """
-    entries = [entry if entry.ended else entry._replace(state="left", text="it is gone or skipped") for entry in before]
+    why = {step.subject.workload.uid: step.left.detail for step, _ in work if step.left}
+    gone = "it is gone, skipped or current"
+    entries = [
+        entry if entry.ended else entry._replace(state="left", text=why.get(entry.uid, gone)) for entry in before
+    ]
     known = {entry.uid: place for place, entry in enumerate(entries)}
     places = {}
     for number, (step, job) in enumerate(work):
         workload = step.subject.workload
-        place = known.get(workload.uid, len(entries))
-        if job and place == len(entries):
+        if workload.uid not in known and job:
+            known[workload.uid] = len(entries)
             top = workload.top
             names = top.resource.api_version, top.resource.kind, workload.namespace, fields.name(top.object)
             entries.append(Entry(*names, workload.uid))
         if job:
-            places[number] = place
+            places[number] = place = known[workload.uid]
             entries[place] = entries[place]._replace(state="waiting", text="", canary=isinstance(job, Canary))
-        elif step.left and place < len(entries):
-            entries[place] = entries[place]._replace(state=step.left.result, text=step.left.detail)
     return entries, places
 
 

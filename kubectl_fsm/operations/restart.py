@@ -159,26 +159,33 @@ class Restart:
         self._path = rollouts.restart_field(target.top) or ()
         self._before: Any = None
         self._moment = ""
+        self._old: set[str] = set()
 
     def prepare(self, current: Object, pods: Sequence[Object], judge: Judge) -> Generator[Event, bool, Outcome | None]:
         mark = self._manner.marks.get(self._target.subject.workload.uid)
-        if carries_mark(current, mark):
-            if rollouts.rolling(current):
-                self._moment = str(mark)
-                return None
-            if self._manner.everything:
-                return Outcome("current", "it was restarted before")
+        if carries_mark(current, mark) and rollouts.rolling(current):
+            self._moment = str(mark)
+            return None
         if reason := obstacles.held_back(current) or obstacles.rolling(current) or self._no_room():
             return Outcome("left", reason)
         template = workloads.template(current) or self._target.subject.template
         mesh = self._target.installation.mesh
-        judge.renew()
-        if not self._manner.everything and not any(carries(pod, mesh) and judge.wrong(pod, template) for pod in pods):
-            return Outcome("current", "its pods run current rules by now")
-        if time.monotonic() - self._manner.asked_at > _FRESH:
+        same = judge.renew() and template == self._target.subject.template
+        restarted = carries_mark(current, mark) and rollouts.progress(current).done
+        right = not any(carries(pod, mesh) and judge.wrong(pod, template) for pod in pods)
+        if right and (restarted or not self._manner.everything):
+            said = "it was restarted before" if restarted else "its pods run current rules by now"
+            return Outcome("current", said)
+        self._old = {fields.text(pod, "metadata", "uid") for pod in pods}
+        if not self._fresh(same=same):
             case = Case(self._target, judge, current, template)
             yield from preflight.assure(self._cluster, case, preflight.patience(self._manner.timeout))
         return None
+
+    def _fresh(self, *, same: bool) -> bool:
+        """Whether the injector's answer still holds; `same`: template and MeshConfig are as it was asked about."""
+        age = time.monotonic() - self._manner.asked_at
+        return age == -math.inf or (same and age <= _FRESH)
 
     def _no_room(self) -> str:
         if not self._manner.respects_budgets:
@@ -202,6 +209,8 @@ class Restart:
         if self._path == rollouts.RESTARTED_AT:
             return fields.annotations(pod).get(self._path[-1]) == self._moment
         since = fields.text(pod, "metadata", "creationTimestamp")
+        if fields.text(pod, "metadata", "uid") in self._old:  # clocks differ
+            return False
         return not since or since >= self._moment
 
     def undone(self, current: Object) -> str:
@@ -212,7 +221,8 @@ class Restart:
             return "somebody took the restart back: its pod template is as before (a GitOps controller may do that)"
         return "somebody restarted it again meanwhile"
 
-    def take_back(self) -> str:
+    def take_back(self) -> Generator[Event, bool, str]:
+        yield self._target.turn("writing", ": new pods are wrong, the restart is taken back")
         try:
             persist(partial(self._set, self._before))
         except FsmError as error:

@@ -77,7 +77,7 @@ class Change(Protocol):
     def undone(self, current: Object) -> str:
         """What somebody else has made of what was written, where it does not stand any more; else empty."""
 
-    def take_back(self) -> str:
+    def take_back(self) -> Generator[Event, bool, str]:
         """Undo what was written, after new pods turned out wrong; what was done about it, or what to do."""
 
 
@@ -90,9 +90,10 @@ class Judge:
         self._compare = Comparison(target.installation)
         self._specs = [target.installation.spec]
 
-    def renew(self) -> None:
-        """Go by the MeshConfig as it is now."""
+    def renew(self) -> bool:
+        """Go by the MeshConfig as it is now; whether that is what it was when the workload was chosen."""
         self._specs = [self._spec()]
+        return self._specs == [self._target.installation.spec]
 
     def _spec(self) -> Object:
         return persist(partial(meshes.spec, self._cluster, self._target.installation))
@@ -196,7 +197,7 @@ class Rollout:
             if held_back := rollouts.holds_back(current) or (self._change.undone(current) if reached else ""):
                 raise RolloutFailed(held_back)
             new = [pod for pod in live if _uid(pod) not in old]
-            self._check(new, current if reached else written)
+            yield from self._check(new, current if reached else written)
             now = rollouts.progress(current) if reached else Progress(wanted=said.wanted)
             self.stage = f"its rollout has begun: {_told(now)}"
             right = sum(_uid(pod) in self._right for pod in live)
@@ -218,7 +219,7 @@ class Rollout:
                 told, said = time.monotonic(), now
         raise RolloutFailed("the watch ended")
 
-    def _check(self, new: Sequence[Object], current: Object) -> None:
+    def _check(self, new: Sequence[Object], current: Object) -> Generator[Event, bool, None]:
         """Raise `RolloutFailed` where a new pod runs wrong rules, or its rules cannot be loaded."""
         template = workloads.template(current) or self._target.subject.template
         mesh = self._target.installation.mesh
@@ -229,7 +230,8 @@ class Rollout:
                 continue
             if wrong := self._judge.wrong(pod, template):
                 others = f"; {len(new)} pods had been made anew by then" if len(new) > 1 else ""
-                raise RolloutFailed(f"pod {fields.name(pod)}: {wrong}; {self._change.take_back()}{others}")
+                undone = yield from self._change.take_back()
+                raise RolloutFailed(f"pod {fields.name(pod)}: {wrong}; {undone}{others}")
             self._right.add(_uid(pod))
 
     def _because(self, current: Object, new: Sequence[Object]) -> str:
@@ -298,7 +300,7 @@ class _Stretch:
 def _pulling(pods: Sequence[Object]) -> str:
     """Which pod cannot get an image, in its own words."""
     told = ((fields.name(pod), workloads.complaint(pod)) for pod in pods)
-    return next((f"pod {name}: {said}" for name, said in told if "Image" in said), "")
+    return next((f"pod {name}: {said}" for name, said in told if "Image" in "".join(said.split(": ")[1:2])), "")
 
 
 _DELETED = Outcome("left", "it has been deleted")

@@ -1,5 +1,6 @@
 """Turns: workloads are worked on side by side, so many at a time, and no other is begun after one that fails or Ctrl-C."""
 
+import math
 import signal
 import threading
 import time
@@ -11,6 +12,9 @@ from typing import NamedTuple, Protocol
 
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.reports import Event, Note, Question, Turn
+
+_BLINK = 0.2
+"""Seconds of waiting at a time: a signal that comes just before a wait does not end it."""
 
 
 class Outcome(NamedTuple):
@@ -66,38 +70,33 @@ class Turns:
         self._pace = pace
         self._keep = keep
         self._news: SimpleQueue[_News | None] = SimpleQueue()
+        self._not_before = -math.inf
         self.interrupted = False
         self.stopped = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """While the block runs, Ctrl-C is news, unless somebody else minds it already."""
-        if threading.current_thread() is not threading.main_thread():
+        elsewhere = threading.current_thread() is not threading.main_thread()
+        if elsewhere or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             yield
             return
-        before = signal.getsignal(signal.SIGINT)
-        if before is signal.default_int_handler:
-            signal.signal(signal.SIGINT, lambda *_: self._news.put(None))
-        try:
+        with _on_interrupt(self._interrupt):
             yield
-        finally:
-            signal.signal(signal.SIGINT, before)
 
     def take(self, jobs: Mapping[int, Job]) -> Generator[Event, bool, Mapping[int, Outcome]]:
         """The outcomes, by number, of the jobs that were begun: in their order, and none once it has `stopped`."""
         waiting, running, outcomes = deque(jobs), dict[int, _Worker](), dict[int, Outcome]()
-        not_before = 0.0
         while running or (waiting and not self.stopped):
             room = bool(waiting) and not self.stopped and len(running) < self._pace.parallel
-            delay = max(0.0, not_before - time.monotonic())
-            if room and not delay:
-                number = waiting.popleft()
-                running[number] = _Worker(number, jobs[number], self._news)
-                running[number].start()
-                continue
+            delay = max(0.0, self._not_before - time.monotonic())
             try:
-                news = self._news.get(timeout=delay if room else None)
+                news = self._news.get(timeout=min(delay, _BLINK) if room else _BLINK)
             except Empty:
+                if room and not delay:
+                    number = waiting.popleft()
+                    running[number] = _Worker(number, jobs[number], self._news)
+                    running[number].start()
                 continue
             if news is None:
                 again, self.interrupted, self.stopped = self.interrupted, True, True
@@ -109,14 +108,18 @@ class Turns:
             else:
                 outcome = outcomes[news.number] = running.pop(news.number).outcome
                 self.stopped = self.stopped or outcome.result in ("failed", "interrupted")
-                not_before = time.monotonic() + self._pace.pause
+                self._not_before = time.monotonic() + self._pace.pause
                 yield self._ended(news.number, jobs[news.number].subject, outcome)
         return outcomes
+
+    def _interrupt(self, *_: object) -> None:
+        self._news.put(None)
 
     def _pass_on(self, worker: "_Worker", event: Event) -> Generator[Event, bool, None]:
         if isinstance(event, Turn):
             self._keep(worker.number, event)
-        with _default_interrupt() if isinstance(event, Question) else nullcontext():
+        asks = isinstance(event, Question) and signal.getsignal(signal.SIGINT) == self._interrupt
+        with _on_interrupt(signal.default_int_handler) if asks else nullcontext():
             answer = yield event
         worker.answers.put(answer)
 
@@ -169,14 +172,13 @@ class _Worker(threading.Thread):
 
 
 @contextmanager
-def _default_interrupt() -> Iterator[None]:
-    """While the block runs Ctrl-C ends the program: somebody is being asked."""
-    mine = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def _on_interrupt(handler: Callable[..., object]) -> Iterator[None]:
+    """Ctrl-C calls `handler` while the block runs; the default one ends the program, as while somebody is being asked."""
+    before = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, mine)
+        signal.signal(signal.SIGINT, before)
 
 
 def _interruption(running: Iterable[Subject]) -> str:

@@ -4,6 +4,9 @@ import copy
 import itertools
 import json
 import re
+import signal
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,12 +18,13 @@ from kubectl_fsm.cluster import discovery, selectors
 from kubectl_fsm.cluster.interface import BUILT_IN, Resource
 from kubectl_fsm.errors import ApiError, Conflict, Declined, Forbidden, NotFound, Refused, Unreachable, UsageError
 from kubectl_fsm.generator import render
-from kubectl_fsm.operations import restart, rollout
-from kubectl_fsm.reports import Failed, Note, Question, Warned
+from kubectl_fsm.operations import canary, patience, restart, rollout, turns
+from kubectl_fsm.reports import Failed, Lineup, Note, Question, Turn, Warned
 from tests.unit.test_guards_offline import NAMESPACE, OUT, meshconfig, template
 
 ROLLOUTS = Resource("argoproj.io", "v1alpha1", "Rollout", "rollouts")
 CRONJOB_SPEC = {"jobTemplate": {"spec": {"template": template()}}}
+SYSTEM = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system", "uid": "this-cluster"}}
 MOMENT = "2026-01-02T03:04:05Z"
 STALE = render("fsm-1.5", {}, {})
 PORT = meshconfig(outboundPortExclusionList=[6379])
@@ -45,7 +49,7 @@ class World:
         self.answers, self.refusals, self.forbidden = list(answers), list(refusals), forbidden
         self.written, self.trials, self.asked, self.slept, self.observed = [], [], [], [], []
         self.seconds, self._uids = 1000.0, itertools.count(1)
-        for obj in objects:
+        for obj in (SYSTEM, *objects):
             self.put(obj)
 
     def put(self, obj):
@@ -274,17 +278,29 @@ def done(kind, name, count=2):
     return step
 
 
+HEARD = threading.Event()
+
+
 def nothing(_):
     """A second passes."""
 
 
 def interrupted(_):
-    raise KeyboardInterrupt
+    """Ctrl-C, from a job's thread; it goes on when that has been heard."""
+    HEARD.clear()
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    assert HEARD.wait(10)
+
+
+def for_ever(_):
+    """What would come next is never reached."""
+    threading.Event().wait()
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    """Time passes in the world only; `now` is what is written as the moment of a restart."""
+def clock(monkeypatch, tmp_path):
+    """Time passes in the world only; `now` is what is written as the moment of a restart. Plans are kept in `tmp_path`."""
+    monkeypatch.chdir(tmp_path)
     current = SimpleNamespace(world=None, now=itertools.repeat(MOMENT))
 
     def monotonic():
@@ -293,9 +309,11 @@ def clock(monkeypatch):
     def sleep(seconds):
         current.world.sleep(seconds)
 
-    for module in (rollout, restart):
+    for module in (rollout, restart, patience, canary):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=monotonic, sleep=sleep))
     monkeypatch.setattr(restart, "_now", lambda: next(current.now))
+    interrupt = turns.Turns._interrupt
+    monkeypatch.setattr(turns.Turns, "_interrupt", lambda *args: (interrupt(*args), HEARD.set()))
     return current
 
 
@@ -341,8 +359,20 @@ def texts(events, kind):
     return [event.text for event in events if isinstance(event, kind)]
 
 
+def states(events):
+    return [event.state for event in events if isinstance(event, Turn)]
+
+
 def results(report):
     return [(item.workload, item.result, item.detail) for item in report.items]
+
+
+def last(out):
+    """The report, which is the last line where what happens is printed too."""
+    try:
+        return json.loads(out)
+    except json.JSONDecodeError:
+        return json.loads(out.splitlines()[-1])
 
 
 def errors(events):
@@ -363,12 +393,17 @@ def test_one_after_the_other_is_rolled_and_verified(roll):
         (2, 2, ["+6379 outbound-port"], "fsm (fsm-system)")
     ] * 2
     assert (world.restarted, world.observed) == (["deploy/api", "deploy/web"], ["api", "web"])
-    assert texts(events, Note) == [
-        "[1/2] deploy/api in shop (2 pods): +6379 outbound-port (context test, mesh fsm (fsm-system))",
-        "deploy/api in shop: 2/2 verified",
-        "[2/2] deploy/web in shop (2 pods): +6379 outbound-port (context test, mesh fsm (fsm-system))",
-        "deploy/web in shop: 2/2 verified",
+    assert [event for event in events if isinstance(event, Lineup)] == [Lineup(total=2, parallel=1, pause=0)]
+    assert [(event.workload, event.state, event.text) for event in events if isinstance(event, Turn)] == [
+        (f"deploy/{name}", state, f"deploy/{name} in shop{text}")
+        for name in ("api", "web")
+        for state, text in (
+            ("begun", " (2 pods): +6379 outbound-port (context test, mesh fsm (fsm-system))"),
+            ("writing", ": restartedAt is written"),
+            ("done", ": 2/2 verified"),
+        )
     ]
+    assert list(Path().iterdir()) == [], "no plan is kept of what is done"
     assert errors(events) == []
     assert texts(events, Warned) == []
 
@@ -475,19 +510,24 @@ def test_an_injector_that_does_not_know_the_meshconfig_yet_is_asked_again(roll):
 
 def test_an_injector_that_stays_wrong_stops_it_before_anything_is_written(roll):
     world = World(*shop("api", "web"), answers=[STALE] * 100)
-    report, events = roll(world, "--all")
-    said = "the injector would make a wrong pod: its rules would need +6379 outbound-port; nothing was written"
-    assert results(report) == [("deploy/api", "failed", said), ("deploy/web", "not begun", "")]
-    assert world.written == []
+    with pytest.raises(Refused) as caught:
+        roll(world, "--all")
+    wrong = "the injector would make a wrong pod: its rules would need +6379 outbound-port"
+    assert str(caught.value) == (
+        "the next pods would be wrong, so nothing is restarted: "
+        f"\n  deploy/api in shop: {wrong}\n  deploy/web in shop: {wrong}"
+    )
+    assert caught.value.hint == "mend it, or --skip it"
+    assert world.written == world.observed == []
     assert 30 <= sum(world.slept) < 45
     assert max(world.slept) <= 5
-    assert errors(events) == [f"deploy/api in shop: {said}; 1 workload was not begun"]
 
 
 @pytest.mark.parametrize(("timeout", "seconds"), [("5s", 5), ("0", 30), ("10m", 30)])
 def test_an_injector_is_not_asked_for_longer_than_a_rollout_may_take(roll, timeout, seconds):
     world = World(*shop("web"), answers=[STALE] * 100)
-    assert roll(world, "deploy/web", f"--timeout={timeout}")[0].items[0].result == "failed"
+    with pytest.raises(Refused, match="the injector would make a wrong pod"):
+        roll(world, "deploy/web", f"--timeout={timeout}")
     assert seconds <= sum(world.slept) <= seconds + 5
 
 
@@ -497,18 +537,21 @@ def test_an_injector_that_is_down_for_a_moment_is_asked_again(roll):
     assert roll(world, "deploy/web")[0].items[0].result == "done"
     assert (len(world.trials), len(world.slept)) == (3, 2)
     world = World(*shop("web"), answers=[down] * 100)
-    assert roll(world, "deploy/web")[0].items[0].detail == f"{down.message}; nothing was written"
+    with pytest.raises(Refused, match="connection refused"):
+        roll(world, "deploy/web")
     assert world.written == []
 
 
 def test_an_injector_that_refuses_the_pod_stops_it_before_anything_is_written(roll):
-    world = World(*shop("api", "web"), answers=[ApiError(400, "BadRequest", WEBHOOK)])
-    report, _ = roll(world, "--all")
-    assert results(report) == [
-        ("deploy/api", "failed", f"its next pods would be refused: {WEBHOOK}; nothing was written"),
-        ("deploy/web", "not begun", ""),
-    ]
-    assert (world.written, world.slept) == ([], [])
+    for words in ([], ["--no-wait"]):
+        world = World(*shop("api", "web"), answers=[ApiError(400, "BadRequest", WEBHOOK)])
+        with pytest.raises(Refused) as caught:
+            roll(world, "--all", *words)
+        assert str(caught.value) == (
+            "the next pods would be wrong, so nothing is restarted: "
+            f"deploy/api in shop: its next pods would be refused: {WEBHOOK}"
+        )
+        assert (world.written, world.slept, len(world.trials)) == ([], [], 2)
 
 
 @pytest.mark.parametrize(
@@ -519,16 +562,25 @@ def test_an_injector_that_refuses_the_pod_stops_it_before_anything_is_written(ro
         ApiError(400, "BadRequest", 'admission webhook "validate.kyverno.svc" denied the request: no'),
     ],
 )
-def test_that_the_injector_cannot_be_asked_is_said_and_the_first_new_pod_tells(roll, error):
+def test_where_the_injector_cannot_be_asked_nothing_is_restarted_unless_that_is_wished(roll, error):
     world = World(*shop("web"), answers=[error])
-    report, events = roll(world, "deploy/web")
-    assert (report.items[0].result, len(world.trials)) == ("done", 1)
-    assert texts(events, Warned) == [f"deploy/web in shop: the injector could not be asked beforehand: {error.message}"]
+    with pytest.raises(Refused) as caught:
+        roll(world, "deploy/web")
+    assert str(caught.value) == (
+        "the injector could not be asked about the next pods, so nothing is restarted: "
+        f"deploy/web in shop: {error.message}"
+    )
+    assert caught.value.hint.startswith("--skip-preflight")
+    assert world.written == []
+    world = World(*shop("web"), answers=[error])
+    report, events = roll(world, "deploy/web", "--skip-preflight")
+    assert (report.items[0].result, world.trials, texts(events, Warned)) == ("done", [], [])
 
 
 def test_an_api_server_that_does_not_answer_fails_the_restart_before_it_is_written(roll):
     world = World(*shop("web"), answers=[Unreachable("no answer from https://here")])
-    assert results(roll(world, "deploy/web")[0]) == [("deploy/web", "failed", "no answer from https://here")]
+    with pytest.raises(Unreachable, match="no answer from https://here"):
+        roll(world, "deploy/web")
     assert world.written == []
 
 
@@ -548,6 +600,8 @@ def test_a_wrong_first_new_pod_takes_the_restart_back_and_stops(roll, program):
     taken_back = {"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": None}}}}}
     assert world.written[1:] == [("deploy/api", {**taken_back, "metadata": {"uid": "Deployment-api"}})]
     assert errors(events) == [f"deploy/api in shop: {said}; 2 workloads were not begun"]
+    (plan,) = Path().glob("*.json")
+    plan.unlink()
     world = World(*shop("api", "shop", "web"), steps={"api": [comes("Deployment", "api", script=STALE)]})
     code, out, err = program(world, "restart", "--all", "-n", "shop", "--yes")
     assert code == 1
@@ -557,9 +611,10 @@ def test_a_wrong_first_new_pod_takes_the_restart_back_and_stops(roll, program):
         ["deploy/shop", "2", "2", "not"],
         ["deploy/web", "2", "2", "not"],
     ]
+    (plan,) = Path().glob("*.json")
     assert err.splitlines()[-2:] == [
         f"error: deploy/api in shop: {said}; 2 workloads were not begun",
-        "mend it, then roll what is outdated by then with kubectl fsm restart",
+        f"mend it, then kubectl fsm restart --resume ./{plan}",
     ]
 
 
@@ -752,7 +807,7 @@ def test_an_object_older_than_the_write_counts_for_nothing(roll, monkeypatch):
     monkeypatch.setattr(world, "patch", patch)
     report, events = roll(world, "deploy/web")
     assert [(item.result, item.verified) for item in report.items] == [("done", 2)]
-    assert not any("2 of 2 pods new" in text for text in texts(events, Note))
+    assert not any("2 of 2 pods new" in text for text in texts(events, Turn))
 
 
 # rollouts that do not end well
@@ -792,7 +847,7 @@ UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedul
 @pytest.mark.parametrize(
     ("status", "said"),
     [
-        (waits("ImagePullBackOff"), "container app: ImagePullBackOff"),
+        (waits("CreateContainerConfigError"), "container app: CreateContainerConfigError"),
         ({"conditions": [UNSCHEDULABLE]}, "Unschedulable: 0/3 nodes"),
         ({"conditions": [NOT_READY]}, "ContainersNotReady: containers: [app]"),
         (waits("ContainerCreating"), ""),
@@ -814,6 +869,46 @@ def test_ten_minutes_are_given_where_nothing_is_said_and_all_the_time_for_0(roll
         *shop("web"), steps={"web": [one_is_new("Deployment", "web"), *[nothing] * 700, done("Deployment", "web")]}
     )
     assert roll(world, "deploy/web", "--timeout=0")[0].items[0].result == "done"
+
+
+def stays(status=None, **conditions):
+    return together(
+        comes("Deployment", "web", status=status),
+        says("Deployment", "web", replicas=3, updatedReplicas=1, **conditions),
+    )
+
+
+@pytest.mark.parametrize(
+    ("stuck", "said"),
+    [
+        (
+            lambda: [stays(waits("ErrImagePull")), *[nothing] * 30, stays(waits("ImagePullBackOff", "x"))],
+            "pod web-new1: container app: ImagePullBackOff: x",
+        ),
+        (lambda: [says("Deployment", "web", updatedReplicas=0, conditions=[CREATE])], "exceeded quota: small"),
+    ],
+    ids=["image", "quota"],
+)
+def test_what_will_not_pass_by_itself_is_waited_for_a_minute_only(roll, stuck, said):
+    world = World(*shop("web"), steps={"web": stuck()})
+    assert results(roll(world, "deploy/web")[0]) == [("deploy/web", "failed", f"{said}, for 60 s now")]
+    assert 1061 <= world.seconds < 1065
+
+
+@pytest.mark.parametrize(
+    "status",
+    [{"phase": "Running"}, waits("CrashLoopBackOff", "ImageMagick is missing")],
+    ids=["it passes", "another reason that names one"],
+)
+def test_what_passes_is_waited_for(roll, status):
+    steps = [
+        stays(waits("ImagePullBackOff")),
+        *[nothing] * 50,
+        stays(status),
+        *[nothing] * 50,
+        done("Deployment", "web"),
+    ]
+    assert roll(World(*shop("web"), steps={"web": steps}), "deploy/web")[0].items[0].result == "done"
 
 
 CREATE = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: small"}
@@ -875,13 +970,14 @@ def test_another_workload_with_its_name_is_not_it(roll):
 def test_another_workload_with_its_name_is_not_written(roll):
     """It was replaced between the last look and the write; only the server can tell."""
     world = World(*shop("web"))
+    patch = world.patch
 
-    def replace(resource, namespace, obj):
+    def replaced(*args):
         world.take("Deployment", "web")
         world.put({**workload("web"), "metadata": {**workload("web")["metadata"], "uid": "another"}})
-        return injected(world, obj)
+        return patch(*args)
 
-    world.try_create = replace
+    world.patch = replaced
     report, _ = roll(world, "deploy/web")
     assert report.items[0].result == "failed"
     assert "UID" in report.items[0].detail
@@ -891,56 +987,92 @@ def test_another_workload_with_its_name_is_not_written(roll):
 def test_the_same_is_not_said_twice(roll):
     steps = [one_is_new("Deployment", "web"), *[nothing] * 20, done("Deployment", "web")]
     _, events = roll(World(*shop("web"), steps={"web": steps}), "deploy/web")
-    assert len(texts(events, Note)) == 3
+    assert states(events) == ["begun", "writing", "rolling", "done"]
 
 
 def test_how_far_it_is_is_said_now_and_then(roll):
     steps = [*[one_is_new("Deployment", "web")] * 5, done("Deployment", "web")]
     _, events = roll(World(*shop("web"), steps={"web": steps}), "deploy/web")
-    assert texts(events, Note)[1:-1] == ["deploy/web in shop: 1 of 2 pods new, 2 available"]
+    (told,) = [event for event in events if isinstance(event, Turn) and event.state == "rolling"]
+    assert told.text == "deploy/web in shop: 1 of 2 pods new, 2 available"
+    assert (told.updated, told.available, told.wanted) == (1, 2, 2)
 
 
 # Ctrl-C
 
 
 NOT_WRITTEN = "nothing was written"
+TWICE = together(interrupted, interrupted, for_ever)
+
+
+class Stopped(World):
+    """Ctrl-C, twice, at some place."""
+
+    def __init__(self, *objects, at, **how):
+        super().__init__(*objects, **how)
+        self._at = at
+
+    def try_create(self, *args):
+        return TWICE(self) if self._at == "asking" and len(self.trials) == 2 else super().try_create(*args)
+
+    def patch(self, *args, **kwargs):
+        return TWICE(self) if self._at == "writing" else super().patch(*args, **kwargs)
 
 
 @pytest.mark.parametrize(
-    ("how", "stage", "written"),
+    ("where", "steps", "stage", "written"),
     [
-        ({"answers": [KeyboardInterrupt()]}, NOT_WRITTEN, 0),
-        ({"answers": [STALE] * 99, "sleeping": True}, NOT_WRITTEN, 0),
-        ({"refusals": [KeyboardInterrupt()]}, "the write was under way; its rollout may have begun", 0),
-        ({"steps": [interrupted]}, "the write was under way; its rollout may have begun", 1),
-        ({"steps": [nothing, interrupted]}, "its rollout has begun: 0 of 2 pods new, 0 available", 1),
-        (
-            {"steps": [one_is_new("Deployment", "api"), interrupted]},
-            "its rollout has begun: 1 of 2 pods new, 2 available",
-            1,
-        ),
+        ("asking", [], NOT_WRITTEN, 0),
+        ("writing", [], "the write was under way; its rollout may have begun", 0),
+        ("", [TWICE], "the write was under way; its rollout may have begun", 1),
+        ("", [nothing, TWICE], "its rollout has begun: 0 of 2 pods new, 0 available", 1),
+        ("", [one_is_new("Deployment", "api"), TWICE], "its rollout has begun: 1 of 2 pods new, 2 available", 1),
     ],
 )
-def test_ctrl_c_says_where_it_stood_and_begins_nothing_else(program, how, stage, written):
-    steps = {"api": how.get("steps", [])}
-    world = World(*shop("api", "web"), steps=steps, answers=how.get("answers", ()), refusals=how.get("refusals", ()))
-    if how.get("sleeping"):
-        world.sleep = interrupted
+def test_ctrl_c_twice_says_where_it_stood_and_begins_nothing_else(program, where, steps, stage, written):
+    world = Stopped(*shop("api", "web"), at=where, steps={"api": steps})
+    if where == "asking":
+        world.observe = stale(world)
     code, out, err = program(world, "restart", "--all", "-n", "shop", "--yes", "-o", "json")
     assert code == 130
-    assert [(item["result"], item["detail"]) for item in json.loads(out)["items"]] == [
+    assert [(item["result"], item["detail"]) for item in last(out)["items"]] == [
         ("interrupted", stage),
         ("not begun", None),
     ]
+    (plan,) = Path().glob("*.json")
+    assert "interrupted: deploy/api in shop may end, no other is begun; Ctrl-C again leaves at once" in err
     assert err.endswith(
-        f"\n\ninterrupted\nerror: interrupted at deploy/api in shop: {stage}; 1 workload was not begun\n"
-        "to go on, repeat the command\n"
+        f"error: interrupted at deploy/api in shop: {stage}; 1 workload was not begun\n"
+        f"to go on: kubectl fsm restart --resume ./{plan}\n"
     )
     assert len(world.written) == written
 
 
+def stale(world):
+    """So much time passes before it is looked at that the injector is asked once more."""
+    observe = world.observe
+
+    def observed(*views):
+        world.seconds += 61
+        return observe(*views)
+
+    return observed
+
+
+def test_ctrl_c_once_lets_end_what_runs(program):
+    world = World(
+        *shop("api", "web"),
+        steps={"api": [together(one_is_new("Deployment", "api"), interrupted), done("Deployment", "api")]},
+    )
+    code, out, err = program(world, "restart", "--all", "-n", "shop", "--yes", "-o", "json")
+    assert code == 130
+    assert [item["result"] for item in last(out)["items"]] == ["done", "not begun"]
+    assert "error: interrupted; 1 workload was not begun\nto go on: kubectl fsm restart --resume ./fsm-restart-" in err
+    assert world.restarted == ["deploy/api"]
+
+
 def test_ctrl_c_without_waiting_says_where_it_stood(program):
-    world = World(*shop("web"), refusals=[KeyboardInterrupt()])
+    world = Stopped(*shop("web"), at="writing")
     code, _, err = program(world, "restart", "deploy/web", "-n", "shop", "--no-wait")
     assert code == 130
     assert "interrupted at deploy/web in shop: the write was under way; it may have begun\n" in err
@@ -956,13 +1088,6 @@ def test_no_wait_asks_the_injector_and_writes_and_verifies_nothing(roll):
         ("started", "", 0, 0)
     ] * 2
     assert (world.restarted, world.observed, len(world.trials)) == (["deploy/api", "deploy/web"], [], 2)
-
-
-def test_no_wait_does_not_write_where_the_injector_refuses(roll):
-    world = World(*shop("api", "web"), answers=[ApiError(400, "BadRequest", WEBHOOK)])
-    report, _ = roll(world, "--all", "--no-wait")
-    assert [item.result for item in report.items] == ["failed", "not begun"]
-    assert world.written == []
 
 
 # what is left alone
@@ -1201,6 +1326,7 @@ def test_the_meshconfig_that_counts_is_the_one_at_its_turn(roll):
     report, _ = roll(world, "--all")
     assert [item.result for item in report.items] == ["done", "done"]
     assert all("7070" in str(one["spec"]["initContainers"]) for one in world.pods("web"))
+    assert len(world.trials) == 3, "and the injector is asked about it"
 
 
 def test_the_template_that_counts_is_the_one_at_its_turn(roll):
@@ -1210,7 +1336,7 @@ def test_the_template_that_counts_is_the_one_at_its_turn(roll):
     world = World(*shop("api", "web"), steps={"api": [together(done("Deployment", "api"), write)]})
     report, _ = roll(world, "--all")
     assert [item.result for item in report.items] == ["done", "done"]
-    assert fields.annotations(world.trials[1]) == {OUT: "22"}
+    assert [fields.annotations(asked) for asked in world.trials] == [{}, {}, {OUT: "22"}]
 
 
 def test_a_template_of_another_workload_is_asked_and_judged_all_the_same(roll):
@@ -1314,7 +1440,8 @@ def test_more_than_one_workload_is_asked_for(carry_out):
     world = World(*shop("api", "web"), workload("paused", paused=True), pod("paused-1", ("Deployment", "paused")))
     with pytest.raises(Declined, match="not confirmed; nothing was written"):
         carry_out(world, "restart", "--all", answer=False)
-    assert world.written == world.trials == []
+    assert world.written == []
+    assert len(world.trials) == 2, "who is asked is to know that it would go well"
     report, events = carry_out(world, "restart", "--all")
     assert texts(events, Question) == [
         (
@@ -1397,7 +1524,7 @@ def test_restarts_for_programs(program):
     world = World(*shop("web"), workload("old", paused=True), pod("old-1", ("Deployment", "old")))
     code, out, _ = program(world, "restart", "--all", "-n", "shop", "-o", "json")
     assert code == 0
-    document = json.loads(out)
+    document = last(out)
     assert (document["apiVersion"], document["kind"]) == ("kubectl-fsm/v1", "Restart")
     assert document["items"][1] == {
         "workload": "deploy/web",
@@ -1410,6 +1537,7 @@ def test_restarts_for_programs(program):
         "detail": None,
         "verified": 2,
         "pods": 2,
+        "notes": [],
     }
     assert program(World(*shop("web")), "restart", "deploy/web", "-n", "shop", "-o", "name")[1] == "deploy/web\n"
 
@@ -1446,7 +1574,13 @@ def test_a_named_target_that_became_current_meanwhile_is_no_error(program):
 
 def test_what_was_wrong_is_said_also_where_the_server_cannot_be_reached_any_more(roll):
     gone = Unreachable("no answer from https://here")
-    world = World(*shop("web"), steps={"web": [comes("Deployment", "web", script=STALE)]}, refusals=[None, gone])
+    wrong = {"web": [comes("Deployment", "web", script=STALE)]}
+    world = World(*shop("web"), steps=wrong, refusals=[None, gone, gone])
+    detail = roll(world, "deploy/web")[0].items[0].detail
+    assert detail.endswith("; the restart was taken back"), "what may pass is tried again"
+    world = World(
+        *shop("web"), steps={"web": [comes("Deployment", "web", script=STALE)]}, refusals=[None, *[gone] * 200]
+    )
     assert roll(world, "deploy/web")[0].items[0].detail == (
         "pod web-new1: its rules would need +6379 outbound-port; "
         "the restart could not be taken back: no answer from https://here"

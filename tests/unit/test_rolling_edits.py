@@ -2,7 +2,7 @@
 
 import copy
 import io
-import json
+import signal
 
 import pytest
 import yaml
@@ -11,7 +11,7 @@ from kubectl_fsm import cli, fields
 from kubectl_fsm.cluster import manifests
 from kubectl_fsm.errors import ApiError, Conflict, Declined, Forbidden, Refused, UsageError
 from kubectl_fsm.operations import edit
-from kubectl_fsm.reports import EditReport, EditsReport, Note, Question, Warned
+from kubectl_fsm.reports import EditReport, EditsReport, Note, Question, Turn, Warned
 from tests.unit import test_rolling
 from tests.unit.test_guards_offline import NAMESPACE, OUT, meshconfig
 from tests.unit.test_rolling import (
@@ -24,11 +24,12 @@ from tests.unit.test_rolling import (
     REFERENCE,
     ROLLS,
     STALE,
+    TWICE,
     World,
     comes,
     done,
     errors,
-    interrupted,
+    last,
     nothing,
     one_is_new,
     pod,
@@ -274,7 +275,7 @@ def test_the_same_of_what_is_not_waited_for(carry_out):
 
 
 def names(out):
-    return [item["metadata"]["name"] for item in json.loads(out)["items"]]
+    return [item["metadata"]["name"] for item in last(out)["items"]]
 
 
 def test_a_wrong_new_pod_stops_it_and_says_how_to_take_the_edit_back(program):
@@ -316,16 +317,16 @@ def test_pods_of_the_template_before_the_edit_are_not_counted_either(carry_out):
 def test_what_the_server_answers_stops_it(program):
     world = World(*shop("api", "web"), refusals=[Forbidden(403, "Forbidden", "deployments is forbidden")])
     code, out, err = program(world, *ALL, "--yes", "-o", "json")
-    assert (code, json.loads(out)) == (1, {"apiVersion": "v1", "kind": "List", "items": []})
+    assert (code, last(out)) == (1, {"apiVersion": "v1", "kind": "List", "items": []})
     assert "error: deploy/api in shop: deployments is forbidden; 1 workload was not begun\n" in err
     assert world.written == []
 
 
 def test_ctrl_c_leaves_the_rest_as_it_was(program):
-    world = World(*shop("api", "web"), steps={"api": [one_is_new("Deployment", "api"), interrupted]})
+    world = World(*shop("api", "web"), steps={"api": [one_is_new("Deployment", "api"), TWICE]})
     code, out, err = program(world, *ALL, "--yes", "-o", "json")
     assert code == 130
-    assert json.loads(out)["metadata"]["name"] == "api", "one edit is the object itself"
+    assert last(out)["metadata"]["name"] == "api", "one edit is the object itself"
     stage = "its rollout has begun: 1 of 2 pods new, 2 available"
     assert f"error: interrupted at deploy/api in shop: {stage}; 1 workload was not begun\n" in err
     assert annotation(world, "web") is None
@@ -333,7 +334,7 @@ def test_ctrl_c_leaves_the_rest_as_it_was(program):
 
 def test_ctrl_c_at_the_question_writes_nothing(program, monkeypatch):
     world = World(*shop("api", "web"))
-    monkeypatch.setattr(cli, "_ask", lambda *_: interrupted(None))
+    monkeypatch.setattr(cli, "_ask", lambda *_: signal.raise_signal(signal.SIGINT))
     code, out, _ = program(world, *ALL)
     assert (code, out, world.written) == (130, "", [])
 
@@ -540,7 +541,7 @@ def test_a_failed_rollout_of_a_global_edit_leaves_the_edit_and_prints_it(program
     assert "not begun" in out
     assert "the restart was taken back; 1 workload was not begun" in err
     code, out, _ = program(World(*shop("web")), *GLOBAL, "-o", "json")
-    assert (code, json.loads(out)["kind"]) == (0, "MeshConfig")
+    assert (code, last(out)["kind"]) == (0, "MeshConfig")
     assert program(World(*shop("web")), *GLOBAL, "-o", "name")[1] == "meshconfig.config.flomesh.io/fsm-mesh-config\n"
 
 
@@ -761,9 +762,9 @@ def test_an_unchanged_template_of_outdated_pods_says_how_to_roll_them(carry_out)
 
 def test_the_undo_of_a_global_edit_is_said_before_anything_is_rolled(carry_out):
     _, events = carry_out(World(*shop("web")), *GLOBAL)
-    first, second, *_ = texts(events, Note)
-    assert first == (
+    first, second, *_ = (event for event in events if isinstance(event, Note | Turn))
+    assert first.text == (
         "MeshConfig fsm-mesh-config: outbound-port [] → [6379]: written; its undo: "
         "kubectl fsm exclude-port --remove 6379"
     )
-    assert second.startswith("[1/1] deploy/web")
+    assert (second.state, second.workload) == ("begun", "deploy/web")
