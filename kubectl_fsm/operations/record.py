@@ -279,13 +279,10 @@ class Record:
 def _entries(before: Sequence[Entry], work: Work) -> tuple[list[Entry], Mapping[int, int]]:
     """The entries of a plan for this work, and the place of each job's by the job's number.
 
-    What a plan had before and has no work now is left.
+    What a plan had before is left where it is not even among the steps; what is left alone now stays to be done.
     """
     why = {step.subject.workload.uid: step.left.detail for step, _ in work if step.left}
-    gone = "it is gone, skipped or current"
-    entries = [
-        entry if entry.ended else entry._replace(state="left", text=why.get(entry.uid, gone)) for entry in before
-    ]
+    entries = [_carried_over(entry, why.get(entry.uid, "")) for entry in before]
     known = {entry.uid: place for place, entry in enumerate(entries)}
     places = {}
     for number, (step, job) in enumerate(work):
@@ -299,6 +296,12 @@ def _entries(before: Sequence[Entry], work: Work) -> tuple[list[Entry], Mapping[
             places[number] = place = known[workload.uid]
             entries[place] = entries[place]._replace(state="waiting", text="", canary=isinstance(job, Canary))
     return entries, places
+
+
+def _carried_over(entry: Entry, why: str) -> Entry:
+    if entry.ended:
+        return entry
+    return entry._replace(text=why) if why else entry._replace(state="left", text="it is gone, skipped or current")
 
 
 def _new_file() -> str:

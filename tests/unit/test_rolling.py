@@ -319,9 +319,9 @@ def clock(monkeypatch, tmp_path):
 
 @pytest.fixture
 def carry_out(clock):
-    """The report of a command in a world, and what it said and asked."""
+    """The report of a command in a world, and what it said and asked; `hears` is called with each of that."""
 
-    def carry_out(world, verb, *words, answer=True):
+    def carry_out(world, verb, *words, answer=True, hears=lambda _: None):
         clock.world = world
         module = commands.load(verb)
         parsed = module.parse(_match(verb, module.USAGE, order(words, options(module.USAGE)).canonical()))
@@ -330,6 +330,7 @@ def carry_out(clock):
             event = next(work)
             while True:
                 events.append(event)
+                hears(event)
                 event = work.send(answer)
         except StopIteration as end:
             return end.value, events
