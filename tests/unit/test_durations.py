@@ -2,6 +2,7 @@
 
 import pytest
 
+from kubectl_fsm import durations
 from kubectl_fsm.durations import seconds
 from kubectl_fsm.errors import UsageError
 
@@ -57,3 +58,12 @@ def test_what_is_no_duration_names_the_option_and_what_to_write(option, text):
 def test_more_than_a_day_is_no_limit_that_anybody_means(text):
     with pytest.raises(UsageError, match=f"^--timeout={text}: more than a day$"):
         seconds("--timeout", text)
+
+
+@pytest.mark.parametrize(
+    ("length", "said"),
+    [(0, "0s"), (0.4, "0s"), (0.6, "1s"), (45, "45s"), (59.7, "1m"), (60, "1m"), (61, "1m1s"), (600, "10m"), (3600, "1h"), (3601, "1h1s"), (5400, "1h30m"), (86400, "24h")],
+)  # fmt: skip
+def test_how_a_length_of_time_is_written(length, said):
+    assert durations.text(length) == said
+    assert seconds("--bake", said) == round(length), "and it is read back"
