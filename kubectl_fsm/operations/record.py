@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from kubectl_fsm import fields
 from kubectl_fsm.cluster.interface import NAMESPACES, Cluster
-from kubectl_fsm.errors import Forbidden, InvalidObject, Refused
+from kubectl_fsm.errors import Forbidden, InvalidObject, NotFound, Refused
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import Installation
 from kubectl_fsm.operations.canary import Canary
@@ -108,10 +108,10 @@ class Plan(NamedTuple):
 
 
 def identity(cluster: Cluster) -> str:
-    """The uid of kube-system; empty for who may not read it."""
+    """The uid of kube-system; empty for who may not read it, and where there is none."""
     try:
         return fields.text(cluster.get(NAMESPACES, "kube-system"), "metadata", "uid")
-    except Forbidden:
+    except (Forbidden, NotFound):
         return ""
 
 
