@@ -1,8 +1,6 @@
 """Editing lists where they are kept: read, check, PATCH with the resourceVersion; after a conflict, all of it again."""
 
-import random
 import shlex
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -15,6 +13,7 @@ from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import INTERFACES, Installation
 from kubectl_fsm.operations import guards, hints, ownership
 from kubectl_fsm.operations.guards import Case, Union
+from kubectl_fsm.operations.patience import Patience
 from kubectl_fsm.operations.places import Action, AnnotationPlace, Change, MeshConfigPlace, Place
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.reports import EditReport, Event, ListChange, Note, Question, Warned
@@ -92,7 +91,7 @@ class Edit:
         Raises `Refused` before anything is written, `Declined` where the answer is no, `ApiError` as the server answers.
         """
         self._check_lists()
-        deadline, pause = time.monotonic() + _PATIENCE, _FIRST_PAUSE
+        patience = Patience(_PATIENCE, _FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             look = yield from self._look()
             if look.wanted is look.before:
@@ -101,10 +100,9 @@ class Edit:
             try:
                 after = look.wanted if self.options.dry_run == "client" else self._write(look.before, look.patch)
             except Conflict:
-                if time.monotonic() > deadline:
+                if patience.over:
                     raise
-                time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                patience.pause()
                 continue
             except (ApiError, Unanswered) as error:
                 raise self._explained(error) from error

@@ -353,7 +353,10 @@ def invalid(*names):
         (invalid("spec.traffic.outboundPortExclusionList[0]", ""), "as the server says"),
         (ApiError(422, "Invalid", "is invalid", "as the server says", {"causes": ["x", {}]}), "as the server says"),
         (ApiError(422, "Invalid", "is invalid", "as the server says"), "as the server says"),
-        (ApiError(500, "InternalError", "x", "as the server says", invalid("spec.a").details), "as the server says"),
+        (
+            ApiError(500, "InternalError", "x", "as the server says", invalid("spec.a").details),
+            "repeat the command: that is safe, and writes only what is not there yet",
+        ),
     ],
 )
 def test_a_refusal_about_a_field_that_the_edit_does_not_touch_names_it(error, hint):
