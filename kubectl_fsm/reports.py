@@ -36,11 +36,15 @@ class Failed(NamedTuple):
 
 
 class Lineup(NamedTuple):
-    """Workloads are about to have their turns: how many, how many of them at a time, seconds of pause after each."""
+    """Workloads are about to have their turns: how many, how many of them at a time, seconds of pause after each.
+
+    `where`: the cluster and the meshes, in a line.
+    """
 
     total: int
     parallel: int
     pause: float
+    where: str = ""
 
 
 class Turn(NamedTuple):

@@ -24,11 +24,11 @@ _WHAT = ("--selector", "--all", "--all-namespaces", "--namespace", "--all-pods",
 USAGE = f"""Roll the workloads whose pods run outdated rules, and verify the new pods' rules.
 
 TARGET is KIND/NAME (a workload: deploy/web, sts/db, rollout/api) or NAME (the workload that owns this pod); without
-one, options say where to look: -l, --all or -A. The order is that of the names, else namespace by namespace, Deployments
-before StatefulSets before DaemonSets. Before the first workload is restarted, the mesh's injector is asked for the next
-pod of each; while one would be wrong, nothing is restarted. After a rollout that fails, or whose new pods run wrong
-rules, no other is begun, and what is left to do stays in a plan file for --resume. So it does after Ctrl-C, once to let
-end what runs, twice to leave at once. A workload with the annotation kubectl-fsm/restart: disabled is left alone.
+one, options say where to look: -l, --all or -A. The order is that of the names, else namespace by namespace,
+Deployments before StatefulSets before DaemonSets. Before the first workload is restarted, the mesh's injector is asked
+for the next pod of each; while one would be wrong, nothing is restarted. After a rollout that fails, or whose new pods
+run wrong rules, no other is begun, and what is left to do stays in a plan file for --resume. So it does after Ctrl-C:
+once lets end what runs, twice leaves at once. A workload annotated kubectl-fsm/restart: disabled is left alone.
 
 Usage:
   kubectl fsm restart [options] [--] [TARGET...]

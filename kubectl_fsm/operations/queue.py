@@ -36,7 +36,8 @@ def run(
     outcomes: Mapping[int, Outcome] = {number: Outcome("planned") for number in rolled}
     if not options.dry_run:
         yield from agree(cluster, [work[number][0] for number in rolled], (), yes=options.yes)
-        outcomes = yield from _turns(jobs, options.pace, record)
+        meshes = ", ".join(dict.fromkeys(work[number][0].mesh for number, _ in jobs))
+        outcomes = yield from _turns(jobs, options.pace, record, f"{cluster.origin}, mesh {meshes}")
     left = [outcomes.get(number) or step.left or Outcome("left") for number, (step, _) in enumerate(work)]
     items = [step.item(outcome) for (step, _), outcome in zip(work, left, strict=True)]
     yield from _failures(items, record.resume if record else "")
@@ -44,7 +45,7 @@ def run(
 
 
 def _turns(
-    jobs: Sequence[tuple[int, Job]], pace: Pace, record: Record | None
+    jobs: Sequence[tuple[int, Job]], pace: Pace, record: Record | None, where: str
 ) -> Generator[Event, bool, Mapping[int, Outcome]]:
     """The outcome of each job that was begun, by its number. A canary goes alone, before the others."""
     if not jobs:
@@ -54,7 +55,7 @@ def _turns(
     ahead = [(number, job) for number, job in jobs if isinstance(job, Canary)]
     found: dict[int, Outcome] = {}
     with turns.listening():
-        yield Lineup(len(jobs), *pace)
+        yield Lineup(len(jobs), *pace, where)
         if record:
             yield from record.begin()
         try:

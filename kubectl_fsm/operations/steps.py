@@ -34,7 +34,12 @@ class Step(NamedTuple):
 
     def introduction(self, cluster: Cluster) -> str:
         """What is said when its turn comes, after its name."""
-        return f"{self._about} ({cluster.origin}, mesh {self.target.installation if self.target else 'unknown'})"
+        return f"{self._about} ({cluster.origin}, mesh {self.mesh})"
+
+    @property
+    def mesh(self) -> str:
+        """Its mesh; empty where nothing tells it."""
+        return str(self.target.installation) if self.target else ""
 
     @property
     def _about(self) -> str:
@@ -48,7 +53,7 @@ class Step(NamedTuple):
         return RestartItem(
             workload=workload.label,
             namespace=workload.namespace,
-            mesh=str(self.target.installation) if self.target else "",
+            mesh=self.mesh,
             replicas=sum(map(workloads.lives, self.subject.pods)),
             outdated=len(self.outdated),
             changes=self.changes,

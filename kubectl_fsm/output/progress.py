@@ -85,6 +85,8 @@ class Terminal:
             from kubectl_fsm.output.live import Region  # noqa: PLC0415 - 25 ms to load, for restarts only
 
             self.clear()
+            if event.where:
+                self._say(event.where)
             self._region = Region(Tally(event), self._stderr, colour=self._colour)
         elif self._region:
             self._region.tell(event)
