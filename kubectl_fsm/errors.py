@@ -103,7 +103,7 @@ class ApiError(FsmError):
     """The API server answered with a failure.
 
     `status` is the HTTP code, `reason` the machine-readable reason of the `Status` object (`Forbidden`, `NotFound`, …)
-    and `details` its `details`, as the server sent them.
+    and `details` its `details`, as the server sent them; `pause` seconds later it wants to be asked again, where it says so.
     """
 
     def __init__(self, status: int, reason: str, message: str, hint: str = "", details: object = None) -> None:
@@ -111,6 +111,7 @@ class ApiError(FsmError):
         self.status = status
         self.reason = reason
         self.details = details
+        self.pause = 0
         self.label = f"Error from server ({reason}): " if reason else "Error from server: "
 
 

@@ -78,12 +78,21 @@ _SENT: Mapping[type[BaseException], type[Unanswered]] = {
 
 
 class Call(NamedTuple):
-    """A request in the words of RBAC: `verb` on `target` (`deployments.apps`, or a path) `name` in `namespace`."""
+    """A request in the words of RBAC: `verb` on `target` (`deployments.apps`, `pods/eviction`, a path) `name` in `namespace`."""
 
     verb: str
     target: str
     name: str = ""
     namespace: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The target without its subresource."""
+        return self.target if self.target.startswith("/") else self.target.partition("/")[0]
+
+    @property
+    def subresource(self) -> str:
+        return "" if self.target.startswith("/") else self.target.partition("/")[2]
 
     def __str__(self) -> str:
         words = (self.verb, self.target, self.name, f"in namespace {self.namespace}" if self.namespace else "")
@@ -141,6 +150,7 @@ def failure(code: int, body: bytes, call: Call, asker: Asker) -> ApiError:
     causes = _causes(status)
     message = _message(code, status, call)
     unnamed = [f"{where}: {what}" for where, what in causes.items() if where not in message]
+    unnamed += [what for what in _plain_causes(status) if what not in message]
     return _CLASSES.get(code, ApiError)(
         code,
         fields.text(status, "reason") or _REASONS.get(code, ""),
@@ -187,6 +197,12 @@ def _causes(status: Object) -> Mapping[str, str]:
     return {str(cause["field"]): str(cause.get("message", "")) for cause in causes if cause.get("field")}
 
 
+def _plain_causes(status: Object) -> Sequence[str]:
+    """The causes that are about no field, as of an eviction for which there is no room."""
+    causes = fields.items(status, "details", "causes")
+    return [str(cause["message"]) for cause in causes if not cause.get("field") and cause.get("message")]
+
+
 def _message(code: int, status: Object, call: Call) -> str:
     said = " ".join(fields.text(status, "message").split())
     if said:
@@ -203,9 +219,9 @@ def _hint(code: int, message: str, call: Call, asker: Asker, invalid: list[str])
         400: "the request itself is wrong: check names and selector",
         401: asker.login_hint,
         403: _forbidden(message, call, asker),
-        404: f"see what is there: kubectl get {call.target}{where}" if call.name else no_kind("").hint,
+        404: f"see what is there: kubectl get {call.kind}{where}" if call.name else no_kind("").hint,
         409: "somebody else changed the object at the same time: try again",
-        422: f"mend {', '.join(invalid) or 'the object'}: kubectl edit {call.target} {shlex.quote(call.name)}{where}",
+        422: f"mend {', '.join(invalid) or 'the object'}: kubectl edit {call.kind} {shlex.quote(call.name)}{where}",
     }
     return hints.get(code, _SERVER_TROUBLE + _joined("", asker))
 
@@ -215,8 +231,9 @@ def _forbidden(message: str, call: Call, asker: Asker) -> str:
         self_words = [word for word in asker.words if not word.startswith("--as")]
         check = f"kubectl auth can-i impersonate {shlex.quote(f'users/{asker.impersonated}')}"
         return f"--as needs the right to impersonate: {check}{_joined('', asker._replace(words=self_words))}"
-    target = shlex.quote(f"{call.target}/{call.name}" if call.name else call.target)
-    scope = f" -n {shlex.quote(call.namespace)}" if call.namespace else "" if call.target.startswith("/") else " -A"
+    target = shlex.quote(f"{call.kind}/{call.name}" if call.name else call.kind)
+    scope = f" --subresource={call.subresource}" if call.subresource else ""
+    scope += f" -n {shlex.quote(call.namespace)}" if call.namespace else "" if call.target.startswith("/") else " -A"
     return f"ask for the right to {call}; check: kubectl auth can-i {call.verb} {target}{_joined(scope, asker)}"
 
 

@@ -135,6 +135,18 @@ class Cluster(Protocol):
         Files run nothing: there it is a `ManifestError`.
         """
 
+    def create(self, resource: Resource, namespace: str, obj: Object) -> Object:
+        """Create an object, and return it as it is stored. Raises `Conflict` where there is one of its name.
+
+        This, `delete` and `evict` are a `ManifestError` on files.
+        """
+
+    def delete(self, resource: Resource, name: str, namespace: str, uid: str) -> None:
+        """Begin to delete the object that has this uid; another of its name is a `Conflict`."""
+
+    def evict(self, name: str, namespace: str, uid: str) -> None:
+        """The same for a pod, where its PodDisruptionBudget has room; else it is an `ApiError` of status 429."""
+
     def observe(self, *views: View) -> Generator[Sequence[Sequence[Object]], None, None]:
         """The objects of each view, in the order of the views: as they are now, then after each change.
 

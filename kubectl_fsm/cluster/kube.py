@@ -36,7 +36,7 @@ CONNECTIONS = 16
 """Connections kept open, and calls that `gather` makes at a time."""
 
 _JSON = "application/json"
-_BODIES = {"POST": _JSON, "PATCH": "application/merge-patch+json"}
+_BODIES = {"POST": _JSON, "DELETE": _JSON, "PATCH": "application/merge-patch+json"}
 """What a body is, by the method of its request."""
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 
@@ -143,9 +143,29 @@ class KubeCluster:
         return self._ask("PATCH", _path(resource, namespace, name), call, query, body=merge)
 
     def try_create(self, resource: Resource, namespace: str, obj: Object) -> Object:
+        return self._post(resource, namespace, obj, dry_run=True)
+
+    def create(self, resource: Resource, namespace: str, obj: Object) -> Object:
+        return self._post(resource, namespace, obj, dry_run=False)
+
+    def _post(self, resource: Resource, namespace: str, obj: Object, *, dry_run: bool) -> Object:
         call = Call("create", resource.qualified, "", namespace)
-        query = {"fieldManager": FIELD_MANAGER, "dryRun": "All"}
+        query = {"fieldManager": FIELD_MANAGER, "dryRun": "All" if dry_run else ""}
         return self._ask("POST", _path(resource, namespace), call, query, body=obj)
+
+    def delete(self, resource: Resource, name: str, namespace: str, uid: str) -> None:
+        call = Call("delete", resource.qualified, name, namespace)
+        self._ask("DELETE", _path(resource, namespace, name), call, body=_deletion(uid))
+
+    def evict(self, name: str, namespace: str, uid: str) -> None:
+        call = Call("create", f"{PODS.plural}/eviction", name, namespace)
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": _deletion(uid),
+        }
+        self._ask("POST", f"{_path(PODS, namespace, name)}/eviction", call, body=eviction)
 
     def observe(self, *views: View) -> Generator[Sequence[Sequence[Object]], None, None]:
         """As the Protocol says. `--request-timeout` limits lists and how long it takes to connect, not the watches."""
@@ -331,7 +351,9 @@ class KubeCluster:
     def _check(self, response: BaseHTTPResponse, data: bytes, call: Call) -> None:
         """Raise the failure that an answer is."""
         if response.status >= HTTPStatus.BAD_REQUEST:
-            raise failure(response.status, data, call, self._asker())
+            error = failure(response.status, data, call, self._asker())
+            error.pause = _pause(response) or 0
+            raise error
         if response.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise self._foreign(response)
 
@@ -383,6 +405,11 @@ def _pause(response: BaseHTTPResponse) -> int | None:
     busy = response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     seconds = response.headers.get("Retry-After", "")
     return int(seconds) if busy and re.fullmatch("[0-9]{1,2}", seconds) and int(seconds) <= LONGEST_PAUSE else None
+
+
+def _deletion(uid: str) -> Object:
+    """Options of a deletion that means the object with this uid only."""
+    return {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
 
 
 def _after_expiry(query: Mapping[str, str], inconsistent: str) -> dict[str, str]:

@@ -142,6 +142,15 @@ class Manifests:
     def try_create(self, resource: Resource, namespace: str, obj: Object) -> NoReturn:  # noqa: ARG002 - the Protocol's
         raise self._inert()
 
+    def create(self, resource: Resource, namespace: str, obj: Object) -> NoReturn:  # noqa: ARG002
+        raise self._inert()
+
+    def delete(self, resource: Resource, name: str, namespace: str, uid: str) -> NoReturn:  # noqa: ARG002
+        raise self._inert()
+
+    def evict(self, name: str, namespace: str, uid: str) -> NoReturn:  # noqa: ARG002
+        raise self._inert()
+
     def observe(self, *views: View) -> NoReturn:  # noqa: ARG002
         raise self._inert()
 

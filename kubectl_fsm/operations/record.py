@@ -1,8 +1,6 @@
 """The plan file of a restart: what is still to do, on disk from before the first write until all is done."""
 
 import json
-import os
-import secrets
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +12,7 @@ from kubectl_fsm.cluster.interface import NAMESPACES, Cluster
 from kubectl_fsm.errors import Forbidden, InvalidObject, NotFound, Refused
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import Installation
+from kubectl_fsm.operations import files
 from kubectl_fsm.operations.canary import Canary
 from kubectl_fsm.operations.lineup import fit
 from kubectl_fsm.operations.steps import Step, Work
@@ -231,7 +230,7 @@ class Record:
             self._save()
             return
         try:
-            self._path = _new_file()
+            self._path = files.new("fsm-restart")
         except OSError as error:
             yield Warned(f"no plan is kept for --resume: {error.strerror}: {error.filename}")
             return
@@ -266,7 +265,7 @@ class Record:
         beside = Path(f"{self._path}.new")
         try:
             beside.unlink(missing_ok=True)
-            with open(beside, "x", opener=_private) as file:
+            with open(beside, "x", opener=files.private) as file:
                 file.write(text)
             beside.replace(self._path)
             self._trouble = ""
@@ -302,16 +301,3 @@ def _carried_over(entry: Entry, why: str) -> Entry:
     if entry.ended:
         return entry
     return entry._replace(text=why) if why else entry._replace(state="left", text="it is gone, skipped or current")
-
-
-def _new_file() -> str:
-    """A file of the working folder that is nobody else's. Raises `OSError`."""
-    while True:
-        path = f"./fsm-restart-{secrets.token_hex(2)}.json"
-        with suppress(FileExistsError), open(path, "x", opener=_private):
-            return path
-
-
-def _private(path: str, flags: int) -> int:
-    """Opened so that only its owner may read it."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
