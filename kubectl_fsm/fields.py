@@ -98,6 +98,11 @@ def namespace(obj: Object) -> str:
     return text(obj, "metadata", "namespace")
 
 
+def uid(obj: Object) -> str:
+    """`metadata.uid`: what no other object has, not even one of the same name."""
+    return text(obj, "metadata", "uid")
+
+
 def title(obj: Object) -> str:
     """What an error calls the object: `Deployment shop/web`. Never raises."""
     metadata = obj.get("metadata")

@@ -44,17 +44,22 @@ def holds_back(obj: Object) -> str:
     spec, kind = fields.mapping(obj, "spec"), obj.get("kind")
     if kind == "CronJob":
         return "its next runs have it"
-    if kind == "ReplicaSet":
-        return "a ReplicaSet replaces no pods: those it makes from now on have it"
     if spec.get("paused") is True:
         return "its rollout is paused: no pod is replaced until it is resumed"
-    update = fields.mapping(spec, "updateStrategy")
-    if "OnDelete" in (update.get("type"), fields.mapping(spec, "strategy").get("type")):
-        return "its pods have it when they are deleted (OnDelete)"
-    partition = fields.mapping(update, "rollingUpdate").get("partition")
+    if said := on_delete(obj):
+        return said
+    partition = fields.mapping(spec, "updateStrategy", "rollingUpdate").get("partition")
     if kind == "StatefulSet" and isinstance(partition, int) and partition > 0:
         return f"its update strategy keeps the pods below {partition} as they are (partition)"
     return ""
+
+
+def on_delete(obj: Object) -> str:
+    """Why pods are made anew only after somebody deletes them; empty where the controller does that."""
+    if obj.get("kind") == "ReplicaSet":
+        return "a ReplicaSet replaces no pods: those it makes from now on have it"
+    strategies = (fields.mapping(obj, "spec", key).get("type") for key in ("updateStrategy", "strategy"))
+    return "its pods have it when they are deleted (OnDelete)" if "OnDelete" in strategies else ""
 
 
 def rolling(obj: Object) -> bool:
@@ -62,6 +67,8 @@ def rolling(obj: Object) -> bool:
     kind = _kind(obj)
     if not kind:
         return False
+    if on_delete(obj):
+        return not _observed(obj)
     return not _observed(obj) or kind.rolling(fields.mapping(obj, "spec"), fields.mapping(obj, "status"))
 
 

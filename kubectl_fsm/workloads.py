@@ -181,6 +181,13 @@ def is_ready(pod: Object) -> bool:
     return next(found, {"status": "True"}).get("status") == "True"
 
 
+def serves(pod: Object) -> bool:
+    """Whether the pod is known to be ready: one that has just been made has no such condition yet."""
+    return any(
+        one.get("type") == "Ready" and one.get("status") == "True" for one in fields.items(pod, "status", "conditions")
+    )
+
+
 def container_readiness(pod: Object, name: str) -> str:
     """`ready` or `not ready` for a container (a sidecar may be an init container that keeps running); empty: no status."""
     for key in ("containerStatuses", "initContainerStatuses"):

@@ -8,10 +8,12 @@ from kubectl_fsm.arguments import Arguments
 from kubectl_fsm.cluster.interface import Connect
 from kubectl_fsm.commands.options import general
 from kubectl_fsm.errors import Refused, UsageError
+from kubectl_fsm.meshes import Installation
 from kubectl_fsm.operations import headroom, lineup, meshes, queue, record, restart, targets
+from kubectl_fsm.operations.manner import Manner
+from kubectl_fsm.operations.obstacles import EVICT, RECREATE
 from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.record import Plan, Record
-from kubectl_fsm.operations.restart import Manner
 from kubectl_fsm.operations.steps import Step
 from kubectl_fsm.operations.targets import Selection
 from kubectl_fsm.operations.turns import Pace
@@ -19,7 +21,7 @@ from kubectl_fsm.reports import Event, Failed, Note, RestartReport
 
 FORMATS = ("wide", "json", "yaml", "name")
 _MOST_PARALLEL = 100
-_WHAT = ("--selector", "--all", "--all-namespaces", "--namespace", "--all-pods", "--canary")
+_WHAT = ("--selector", "--all", "--all-namespaces", "--namespace", "--all-pods", "--canary", EVICT, RECREATE)
 """Options that say what is restarted, as a plan does."""
 USAGE = f"""Roll the workloads whose pods run outdated rules, and verify the new pods' rules.
 
@@ -28,7 +30,8 @@ one, options say where to look: -l, --all or -A. The order is that of the names,
 Deployments before StatefulSets before DaemonSets. Before the first workload is restarted, the mesh's injector is asked
 for the next pod of each; while one would be wrong, nothing is restarted. After a rollout that fails, or whose new pods
 run wrong rules, no other is begun, and what is left to do stays in a plan file for --resume. So it does after Ctrl-C:
-once lets end what runs, twice leaves at once. A workload annotated kubectl-fsm/restart: disabled is left alone.
+once lets end what runs, twice leaves at once. A workload annotated kubectl-fsm/restart: disabled is left alone,
+and without --evict or --recreate so is one that has no rolling update.
 
 Usage:
   kubectl fsm restart [options] [--] [TARGET...]
@@ -44,6 +47,9 @@ Options:
   -l, --selector=SELECTOR          the workloads that own the pods with these labels
       --all                        all workloads of the namespace
       --all-pods                   also workloads whose pods run current rules
+      --evict                          where there is no rolling update (OnDelete, ReplicaSets, operators' children),
+                                       evict pod by pod; where a PodDisruptionBudget has no room, wait for it
+      --recreate                       delete a bare pod and create it from its last applied manifest, saved to a file
       --skip=TARGET                not this one (repeatable): [NAMESPACE/]KIND/NAME, or ns/NAME for a namespace
       --resume=FILE                go on with what a restart has left to do
       --max-parallel=N             workloads at a time [default: 1]
@@ -85,14 +91,14 @@ class Restart(NamedTuple):
             lambda: headroom.look(cluster, scope),
             lambda: record.identity(cluster),
         )
-        plan = plan or Plan(identity, [*map(record.title, installations)], self.manner.everything, self.bake)
+        plan = plan or self._plan(identity, installations)
         plan.check(identity, installations, cluster.origin)
-        if not found.subjects and not selection.everywhere and not self.resume:
+        if not (found.subjects or self.resume or selection.everywhere):
             raise Refused(f"no pods match in {scope}", "nothing was restarted")
         if found.finished:
             yield Note(f"{found.finished} finished pod{'s are' if found.finished > 1 else ' is'} left out")
-        manner = self.manner._replace(everything=plan.everything, marks=plan.marks)
-        steps = restart.plan(installations, plan.of(found.subjects), namespaces, manner)
+        manner = self.manner._replace(everything=plan.everything, remedies=plan.remedies, marks=plan.marks)
+        steps = restart.plan(installations, plan.of(restart.joined(owners, found.subjects)), namespaces, manner)
         steps = lineup.informed(lineup.without(cluster, steps, self.skip), room, respect=manner.respects_budgets)
         canary = lineup.named(cluster, steps, self.canary) if self.canary else plan.canary(steps)
         if not selection.names:
@@ -112,6 +118,11 @@ class Restart(NamedTuple):
             if item.result == "left":
                 yield Failed(Refused(f"{item.workload} in {item.namespace} was not restarted: {item.detail}"))
         return report
+
+    def _plan(self, identity: str, installations: Sequence[Installation]) -> Plan:
+        evict, recreate = (option in self.manner.remedies for option in (EVICT, RECREATE))
+        names = [*map(record.title, installations)]
+        return Plan(identity, names, self.manner.everything, self.bake, evict=evict, recreate=recreate)
 
 
 def _concerns(step: Step) -> bool:
@@ -134,8 +145,9 @@ def parse(arguments: Arguments) -> Restart:
     wait, bake = not arguments.flag("--no-wait"), arguments.seconds("--bake")
     if not canary and bake:
         raise UsageError("--bake needs the workload that is to stay healthy: --canary=KIND/NAME")
-    if canary and not wait:
-        raise UsageError("--canary is waited for, and --no-wait waits for nothing")
+    remedies = [option for option in (EVICT, RECREATE) if arguments.flag(option)]
+    if not wait and (waited := [*(["--canary"] if canary else []), *remedies]):
+        raise UsageError(f"{waited[0]} is waited for, and --no-wait waits for nothing")
     timeout = arguments.seconds("--timeout")
     return Restart(
         Selection(names, namespace, everywhere, selector),
@@ -156,6 +168,7 @@ def parse(arguments: Arguments) -> Restart:
             everything=arguments.flag("--all-pods"),
             asked_at=math.inf if arguments.flag("--skip-preflight") else -math.inf,
             respects_budgets=arguments.flag("--respect-pdb"),
+            remedies=remedies,
         ),
         preflight=not arguments.flag("--skip-preflight"),
     )

@@ -79,7 +79,11 @@ def _trouble(current: Object | None, pods: Sequence[Object], before: Mapping[tup
     for name, container in restarted:
         return f"container {container} of pod {name} has restarted"
     progress = rollouts.progress(current)
-    return "" if progress.done else progress.failed or f"{progress.available} of {progress.wanted} pods are available"
+    return (
+        ""
+        if progress.done or not rollouts.restart_field(current)
+        else progress.failed or f"{progress.available} of {progress.wanted} pods are available"
+    )
 
 
 def _wrong(judge: Judge, target: Target, current: Object | None, pods: Sequence[Object]) -> str:

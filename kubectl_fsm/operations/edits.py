@@ -8,10 +8,10 @@ from kubectl_fsm.cluster.interface import Cluster
 from kubectl_fsm.fields import Object
 from kubectl_fsm.operations import hints, meshes, preflight, queue, restart, survey
 from kubectl_fsm.operations.edit import Edit
+from kubectl_fsm.operations.manner import Manner
 from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.preflight import Case
 from kubectl_fsm.operations.queue import Options
-from kubectl_fsm.operations.restart import Manner
 from kubectl_fsm.operations.rollout import Judge, Rollout, Target
 from kubectl_fsm.operations.steps import Step
 from kubectl_fsm.operations.survey import Subject

@@ -179,7 +179,7 @@ def _standing(subject: Subject, namespace: Object | None, installation: Installa
         found.state,
         changes=difference(found.now.effective, wanted) if outdated and found.now and wanted else (),
         failure=found.reason if found.state == "failed" else "",
-        obstacle=obstacles.obstacle(subject.workload, found.coming) if outdated else "",
+        obstacle=obstacles.look(subject.workload, found.coming, installation)[0] if outdated else "",
         idle=[*idle(found.coming, "" if found.refused else found.next_script)],
         notes=[*([said] if said else []), *found.warnings, *found.refused, *notes],
     )

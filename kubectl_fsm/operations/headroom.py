@@ -32,13 +32,14 @@ class Headroom(NamedTuple):
     autoscalers: Sequence[Object]
     unseen: Sequence[str]
 
-    def notes(self, workload: Workload) -> Iterator[str]:
-        """What somebody should know before the workload's pods are replaced."""
-        progress = rollouts.progress(workload.top.object)
-        if progress.available < progress.wanted:
+    def notes(self, workload: Workload, *, evicted: bool = False) -> Iterator[str]:
+        """What somebody should know before the workload's pods are replaced, `evicted` or by a rollout."""
+        top = workload.top.object
+        progress = rollouts.progress(top)
+        if rollouts.restart_field(top) and progress.available < progress.wanted:
             yield f"{progress.available} of {progress.wanted} pods are available before it begins"
         for text in self.budgets.holding(workload):
-            yield f"{text}; rollouts do not heed it"
+            yield f"{text}; {'evictions wait for it' if evicted else 'rollouts do not heed it'}"
         for scaler in self.autoscalers:
             target = fields.mapping(scaler, "spec", "scaleTargetRef")
             names = fields.namespace(scaler), target.get("kind"), target.get("name")
@@ -58,6 +59,12 @@ def look(cluster: Cluster, scope: str) -> Headroom:
     found = {BUDGETS: budgets, AUTOSCALERS: autoscalers}
     unseen = [resource.qualified for resource, objects in found.items() if objects is None]
     return Headroom(Budgets(budgets or ()), autoscalers or (), unseen)
+
+
+def held(cluster: Cluster, workload: Workload) -> str:
+    """What to say of a PodDisruptionBudget that has no room now; empty where all have."""
+    budgets = readable(cluster, BUDGETS, workload.namespace)
+    return next(Budgets(budgets or ()).holding(workload), "")
 
 
 def readable(cluster: Cluster, resource: Resource, scope: str) -> Sequence[Object] | None:

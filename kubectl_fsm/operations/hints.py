@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
-from kubectl_fsm import fields, rollouts
+from kubectl_fsm import fields
 from kubectl_fsm.cluster.interface import DAEMONSETS, DEPLOYMENTS, STATEFULSETS, Resource
 from kubectl_fsm.exclusions import value_problem
 from kubectl_fsm.meshes import (
@@ -15,6 +15,7 @@ from kubectl_fsm.meshes import (
     OUTBOUND_PORTS,
     ExclusionList,
 )
+from kubectl_fsm.operations import applied, obstacles
 from kubectl_fsm.operations.owners import Workload
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.reports import ListChange
@@ -49,15 +50,22 @@ def _undone(change: ListChange, words: Sequence[str]) -> Iterator[str]:
 
 def apply(workload: Workload, words: Sequence[str]) -> str:
     """What makes a workload's pods anew: a command where `restart` knows how, else what to do."""
-    kind, name = fields.text(workload.top.object, "kind"), fields.name(workload.top.object)
-    if workload.bare:
+    return _otherwise(workload) or _restart([workload.label], workload.namespace, obstacles.remedy(workload), words)
+
+
+def _otherwise(workload: Workload) -> str:
+    """What to do about a workload that no restart replaces the pods of; empty for all others."""
+    top = workload.top.object
+    if workload.bare and applied.ANNOTATION not in fields.annotations(top):
         return "delete the pod and apply its first manifest; its live one keeps the old rules"
     if workload.unseen:
         return f"restart {workload.unseen.kind} {shlex.quote(workload.unseen.name)}, which is not shown"
-    if _restartable(workload):
-        return f"kubectl fsm restart {shlex.join([workload.label, '-n', workload.namespace, *words])}"
-    words_by_kind = {"CronJob": "its next run has them", "Job": "create the Job anew"}
-    return words_by_kind.get(kind, f"restart {kind} {shlex.quote(name)} as its controller does it")
+    return {"CronJob": "its next run has them", "Job": "create the Job anew"}.get(fields.text(top, "kind"), "")
+
+
+def _restart(labels: Sequence[str], namespace: str, remedy: str, words: Sequence[str]) -> str:
+    options = [remedy] if remedy else []
+    return f"kubectl fsm restart {shlex.join([*labels, '-n', namespace, *options, *words])}"
 
 
 def restart_all(namespace: str, control_plane: str, words: Sequence[str]) -> str:
@@ -67,28 +75,20 @@ def restart_all(namespace: str, control_plane: str, words: Sequence[str]) -> str
     return f"kubectl fsm restart {shlex.join([*where, *mesh, *words])}"
 
 
-def _restartable(workload: Workload) -> bool:
-    known = rollouts.restart_field(workload.top.object) is not None
-    return known and not workload.refusal and not workload.unseen
-
-
 def follow(resource: Resource, title: str, words: Sequence[str]) -> str:
     """What shows how a rollout goes, where kubectl knows; `words` name namespace and cluster."""
     return f"; follow it: kubectl rollout status {shlex.join([title, *words])}" if resource in _RESTARTABLE else ""
 
 
 def apply_all(subjects: Sequence[Subject], words: Sequence[str]) -> Sequence[str]:
-    """The same for many: one command for all of a namespace that can be restarted, then the rest one by one."""
-    restartable: dict[str, list[str]] = {}
+    """The same for many: one command for all of a namespace that are restarted alike, then the rest one by one."""
+    alike: dict[tuple[str, str], list[str]] = {}
     rest = []
     for subject in subjects:
         workload = subject.workload
-        if _restartable(workload):
-            restartable.setdefault(workload.namespace, []).append(workload.label)
+        if said := _otherwise(workload):
+            rest.append(f"{subject}: {said}")
         else:
-            rest.append(f"{subject}: {apply(workload, words)}")
-    commands = [
-        f"kubectl fsm restart {shlex.join([*labels, '-n', namespace, *words])}"
-        for namespace, labels in restartable.items()
-    ]
+            alike.setdefault((workload.namespace, obstacles.remedy(workload)), []).append(workload.label)
+    commands = [_restart(labels, namespace, remedy, words) for (namespace, remedy), labels in alike.items()]
     return [*commands, *rest]

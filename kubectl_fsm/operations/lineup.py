@@ -7,6 +7,7 @@ from kubectl_fsm.cluster.interface import NAMESPACES, Cluster
 from kubectl_fsm.errors import Refused, UsageError
 from kubectl_fsm.operations.canary import Canary
 from kubectl_fsm.operations.headroom import Headroom
+from kubectl_fsm.operations.obstacles import EVICT, RECREATE
 from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.steps import Step, Work
 from kubectl_fsm.operations.turns import Outcome
@@ -45,6 +46,8 @@ def fit(step: Step) -> Step:
     if not step.target or (step.left and step.left.result != "current"):
         reason = step.left.detail if step.left else "nothing tells its mesh"
         raise Refused(f"the canary {step.subject} would be left alone: {reason}", "nothing was restarted")
+    if step.remedy == RECREATE:
+        raise Refused(f"the canary {step.subject} is a bare pod: recreated it is another one", "nothing was restarted")
     return step
 
 
@@ -84,7 +87,9 @@ def informed(steps: Sequence[Step], room: Headroom, *, respect: bool) -> Sequenc
 def _informed(step: Step, room: Headroom, *, respect: bool) -> Step:
     workload = step.subject.workload
     held = next(room.budgets.holding(workload), "") if respect else ""
-    return step._replace(left=Outcome("left", held)) if held else step._replace(notes=[*room.notes(workload)])
+    if held:
+        return step._replace(left=Outcome("left", held))
+    return step._replace(notes=[*step.notes, *room.notes(workload, evicted=step.remedy == EVICT)])
 
 
 def notes(steps: Sequence[Step], room: Headroom) -> Iterator[Event]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TypeVar
 
-from kubectl_fsm.errors import ApiError, Unreachable
+from kubectl_fsm.errors import ApiError, FsmError, Unreachable
 
 _OUTAGE = 120.0
 """Seconds for which a server may be gone; an API server is replaced in less."""
@@ -39,17 +39,18 @@ class Patience:
         self._pause = min(self._pause * 2, self._longest)
 
 
-def persist(call: Callable[[], Result]) -> Result:
-    """The result of a call that may be repeated, while the server is away or asks for patience, for up to two minutes."""
+def passes(error: FsmError) -> bool:
+    """Whether a failure is one of the network, or of a server that is away or asks for patience."""
+    return isinstance(error, Unreachable) or (isinstance(error, ApiError) and error.status in _AWAY)
+
+
+def persist(call: Callable[[], Result], passes: Callable[[FsmError], bool] = passes) -> Result:
+    """The result of a call that may be repeated, as often as it fails with what `passes`, for two minutes."""
     patience = Patience(_OUTAGE, 0.2, 5.0)
     while True:
         try:
             return call()
         except (ApiError, Unreachable) as error:
-            if not _passes(error) or patience.over:
+            if not passes(error) or patience.over:
                 raise
         patience.pause()
-
-
-def _passes(error: ApiError | Unreachable) -> bool:
-    return isinstance(error, Unreachable) or error.status in _AWAY

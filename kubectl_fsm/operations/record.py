@@ -2,19 +2,21 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kubectl_fsm import fields
-from kubectl_fsm.cluster.interface import NAMESPACES, Cluster
+from kubectl_fsm.cluster.interface import NAMESPACES, PODS, Cluster
 from kubectl_fsm.errors import Forbidden, InvalidObject, NotFound, Refused
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import Installation
-from kubectl_fsm.operations import files
+from kubectl_fsm.operations import applied, files
 from kubectl_fsm.operations.canary import Canary
 from kubectl_fsm.operations.lineup import fit
+from kubectl_fsm.operations.obstacles import EVICT, RECREATE
+from kubectl_fsm.operations.owners import Located, Workload
 from kubectl_fsm.operations.steps import Step, Work
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.operations.targets import Selection
@@ -54,7 +56,7 @@ class Plan(NamedTuple):
     """What a restart does, and where: `cluster` is the uid of the Namespace kube-system, which no two clusters share.
 
     `everything`: pods that run current rules are replaced too; `bake`: for how many seconds a canary has to stay
-    healthy.
+    healthy; `evict` and `recreate`: what is done about pods that have no rolling update.
     """
 
     cluster: str
@@ -62,6 +64,8 @@ class Plan(NamedTuple):
     everything: bool
     bake: float
     entries: Sequence[Entry] = ()
+    evict: bool = False
+    recreate: bool = False
 
     @property
     def selection(self) -> Selection:
@@ -74,12 +78,25 @@ class Plan(NamedTuple):
         """What was begun, by uid."""
         return {entry.uid: entry.mark for entry in self.entries if entry.mark}
 
+    @property
+    def remedies(self) -> Collection[str]:
+        """The same as options."""
+        return [option for option, given in ((EVICT, self.evict), (RECREATE, self.recreate)) if given]
+
     def of(self, subjects: Sequence[Subject]) -> Sequence[Subject]:
-        """The subjects that wait, in the order of the plan; all of them where there is no plan yet."""
+        """The subjects that wait, in the order of the plan; all of them where there is no plan yet.
+
+        A pod that was deleted to be created anew is the one of its name by now, or what its manifest says. Raises
+        `Refused` where that cannot be read.
+        """
         if not self.entries:
             return subjects
         found = {subject.workload.uid: subject for subject in subjects}
-        return [found[entry.uid] for entry in self.entries if not entry.ended and entry.uid in found]
+        found |= {_place(subject): subject for subject in subjects if subject.workload.bare}
+        waiting = [
+            (found.get(entry.uid) or _recreated(entry, found), entry) for entry in self.entries if not entry.ended
+        ]
+        return [subject for subject, _ in waiting if subject]
 
     def canary(self, steps: Sequence[Step]) -> Step | None:
         """The step of the workload for which the others wait; None where none is left. Raises `Refused` as `lineup.fit`."""
@@ -104,6 +121,22 @@ class Plan(NamedTuple):
             raise Refused(
                 f"the plan is for the mesh {missing[0]}, and here is {', '.join(here)}", "nothing was restarted"
             )
+
+
+def _recreated(entry: Entry, found: Mapping[str, Subject]) -> Subject | None:
+    """The bare pod that an entry is about, whose uid is gone; None for what is gone for good."""
+    if entry.kind != PODS.kind or not entry.mark:
+        return None
+    place = f"{entry.namespace}/{entry.name}"
+    if place in found:
+        return found[place]
+    manifest = applied.read(entry.mark, entry.namespace, entry.name)
+    top = {**manifest, "metadata": {**fields.mapping(manifest, "metadata"), "uid": entry.uid}}
+    return Subject(Workload(Located(PODS, top), Located(PODS, manifest)), ())
+
+
+def _place(subject: Subject) -> str:
+    return f"{subject.workload.namespace}/{fields.name(subject.workload.top.object)}"
 
 
 def identity(cluster: Cluster) -> str:
@@ -152,6 +185,8 @@ def _parsed(found: object) -> Plan:
         cluster=_filled(found, "cluster"),
         meshes=[fields.text(found, "meshes", index) for index in range(len(fields.sequence(found, "meshes")))],
         everything=fields.boolean(found, "allPods") or False,
+        evict=fields.boolean(found, "evict") or False,
+        recreate=fields.boolean(found, "recreate") or False,
         bake=bake,
         entries=entries,
     )
@@ -179,6 +214,8 @@ def _document(plan: Plan) -> Mapping[str, Any]:
         "cluster": plan.cluster,
         "meshes": list(plan.meshes),
         "allPods": plan.everything,
+        "evict": plan.evict,
+        "recreate": plan.recreate,
         "bakeSeconds": plan.bake,
         "items": [
             {

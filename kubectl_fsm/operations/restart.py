@@ -3,52 +3,45 @@
 import math
 import time
 from collections.abc import Generator, Mapping, Sequence
-from datetime import datetime, timezone
 from functools import partial
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from kubectl_fsm import fields, rollouts, workloads
-from kubectl_fsm.cluster.interface import BUDGETS, Cluster
+from kubectl_fsm.cluster.interface import PODS, Cluster
 from kubectl_fsm.errors import FsmError, InvalidObject
 from kubectl_fsm.fields import Object
-from kubectl_fsm.interception import Comparison, Upcoming, carries, difference, upcoming
+from kubectl_fsm.interception import Comparison, Upcoming, carries, difference
 from kubectl_fsm.meshes import Installation
-from kubectl_fsm.operations import headroom, meshes, obstacles, preflight
-from kubectl_fsm.operations.headroom import Budgets
-from kubectl_fsm.operations.owners import Owners
+from kubectl_fsm.operations import applied, headroom, meshes, obstacles, preflight
+from kubectl_fsm.operations.eviction import Eviction
+from kubectl_fsm.operations.manner import FRESH, Manner
+from kubectl_fsm.operations.manner import now as _now
+from kubectl_fsm.operations.obstacles import EVICT, RECREATE
+from kubectl_fsm.operations.owners import Located, Owners
 from kubectl_fsm.operations.patience import persist
 from kubectl_fsm.operations.preflight import Case
+from kubectl_fsm.operations.recreation import Recreation
 from kubectl_fsm.operations.rollout import Judge, Rollout, Target
 from kubectl_fsm.operations.steps import Step, Work
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.operations.turns import Job, Outcome
 from kubectl_fsm.reports import Event
 
-_FRESH = 60.0
-"""Seconds for which the injector's answer about a template holds; after that it is asked again."""
 _RANKS = ("Deployment", "Rollout", "StatefulSet", "DaemonSet")
 """Kinds in the order in which they are restarted: those that stand in for each other most easily first."""
 
 
-class Manner(NamedTuple):
-    """How restarts are carried out.
-
-    `timeout`: the seconds that one may take, 0 for no limit; `wait`: whether it is waited for; with `everything` pods
-    that run current rules are replaced too. `asked_at` is the monotonic time at which the injector was asked about all
-    templates; with `respects_budgets` one whose PodDisruptionBudget has no room is left alone. `marks` are, by uid, of
-    restarts begun before.
-    """
-
-    timeout: float = 0.0
-    wait: bool = True
-    everything: bool = False
-    asked_at: float = -math.inf
-    respects_budgets: bool = False
-    marks: Mapping[str, str] = MappingProxyType({})
-
-
 _USUAL = Manner()
+
+
+def joined(owners: Owners, subjects: Sequence[Subject]) -> Sequence[Subject]:
+    """One for each workload, with all its pods, and the pod template by which its operator made them if there is one."""
+    found: dict[str, Subject] = {}
+    for workload, pods in subjects:
+        known = owners.of(PODS, pods[0]) if workload.template is None and pods else workload
+        before = found.get(workload.uid, Subject(known, ()))
+        found[workload.uid] = Subject(before.workload, [*before.pods, *pods])
+    return list(found.values())
 
 
 def plan(
@@ -68,10 +61,13 @@ def plan(
             continue
         compare = comparisons[installations.index(installation)]
         target = Target(subject, installation, namespace)
-        if carries_mark(target.top, manner.marks.get(subject.workload.uid)) and rollouts.rolling(target.top):
+        mark = manner.marks.get(subject.workload.uid)
+        if carries_mark(target.top, mark) and rollouts.rolling(target.top):
             steps.append(Step(subject, target, (), ("its restart goes on",)))
-            continue
-        steps.append(_step(target, compare, everything=manner.everything))
+        elif mark and subject.workload.bare and not subject.pods:
+            steps.append(Step(subject, target, (), ("it is deleted, and to be created anew",), remedy=RECREATE))
+        else:
+            steps.append(_step(_manifested(target) if RECREATE in manner.remedies else target, compare, manner))
     return steps
 
 
@@ -86,20 +82,34 @@ def _rank(step: Step) -> tuple[str, int, str]:
     return workload.namespace, _RANKS.index(kind) if kind in _RANKS else len(_RANKS), workload.label
 
 
-def _step(target: Target, compare: Comparison, *, everything: bool) -> Step:
+def _manifested(target: Target) -> Target:
+    """The same with the manifest of a bare pod as template, where it has one that it can be made from."""
+    workload = target.subject.workload
+    if not workload.bare:
+        return target
+    try:
+        holder = Located(PODS, applied.manifest(target.top, target.installation))
+    except InvalidObject:
+        return target
+    return target._replace(subject=target.subject._replace(workload=workload._replace(holder=holder)))
+
+
+def _step(target: Target, compare: Comparison, manner: Manner) -> Step:
     subject, installation = target.subject, target.installation
     live = [pod for pod in subject.pods if workloads.lives(pod)]
     try:
-        coming = upcoming(subject.template, target.namespace, installation, installation.spec)
-        found = {id(pod): _outdated(pod, compare, coming, installation) for pod in live}
+        coming = target.coming(subject.template)
+        own = subject.workload.template is None  # then each pod may be made in its own way
+        found = {id(pod): _outdated(pod, compare, target.coming(pod) if own else coming, installation) for pod in live}
     except InvalidObject as error:
         return Step(subject, target, (), (), Outcome("left", error.message))
     outdated = [pod for pod in live if found[id(pod)]]
     changes = list(dict.fromkeys(text for texts in found.values() for text in texts))
-    if not outdated and not (everything and live and coming.wanted):
+    if not outdated and not (manner.everything and live and coming.wanted):
         return Step(subject, target, (), (), Outcome("current", _idle(live, coming, installation)))
-    reason = obstacles.obstacle(subject.workload, coming)
-    return Step(subject, target, outdated, changes, Outcome("left", reason) if reason else None)
+    reason, remedy = obstacles.look(subject.workload, coming, installation, manner.remedies)
+    notes = ["nothing shows its pods' template: the first new pod will tell whether they are right"] if own else []
+    return Step(subject, target, outdated, changes, Outcome("left", reason) if reason else None, notes, remedy)
 
 
 def _idle(live: Sequence[Object], coming: Upcoming, installation: Installation) -> str:
@@ -129,8 +139,12 @@ def work(cluster: Cluster, owners: Owners, steps: Sequence[Step], manner: Manner
 def _job(cluster: Cluster, owners: Owners, step: Step, target: Target | None, manner: Manner) -> Job | None:
     if step.left or not target:
         return None
-    change = Restart(cluster, target, manner)
-    return Rollout(cluster, owners, target, change, timeout=manner.timeout, title=step.introduction(cluster))
+    title = step.introduction(cluster)
+    if step.remedy == EVICT:
+        return Eviction(cluster, owners, target, manner, title)
+    if step.remedy == RECREATE:
+        return Recreation(cluster, target, manner, title)
+    return Rollout(cluster, owners, target, Restart(cluster, target, manner), timeout=manner.timeout, title=title)
 
 
 def asked(cluster: Cluster, steps: Sequence[Step], timeout: float) -> Generator[Event, bool, float]:
@@ -138,7 +152,8 @@ def asked(cluster: Cluster, steps: Sequence[Step], timeout: float) -> Generator[
 
     Raises `Refused` where it would make a wrong pod of one, or cannot be asked.
     """
-    targets = [step.target for step in steps if step.target and not step.left]
+    shown = [step for step in steps if not step.left and step.subject.workload.template is not None]
+    targets = [step.target for step in shown if step.target]
     cases = [Case(one, Judge(cluster, one), one.top, one.subject.template) for one in targets]
     yield from preflight.require(cluster, cases, preflight.patience(timeout))
     return time.monotonic()
@@ -185,14 +200,10 @@ class Restart:
     def _fresh(self, *, same: bool) -> bool:
         """Whether the injector's answer still holds; `same`: template and MeshConfig are as it was asked about."""
         age = time.monotonic() - self._manner.asked_at
-        return age == -math.inf or (same and age <= _FRESH)
+        return age == -math.inf or (same and age <= FRESH)
 
     def _no_room(self) -> str:
-        if not self._manner.respects_budgets:
-            return ""
-        workload = self._target.subject.workload
-        budgets = headroom.readable(self._cluster, BUDGETS, workload.namespace)
-        return next(Budgets(budgets or ()).holding(workload), "")
+        return headroom.held(self._cluster, self._target.subject.workload) if self._manner.respects_budgets else ""
 
     def write(self, current: Object) -> Generator[Event, bool, Object]:
         if self._moment:
@@ -249,8 +260,3 @@ def _at(obj: Object, path: Sequence[str]) -> Any:
     for step in path:
         found = found.get(step) if isinstance(found, Mapping) else None
     return found
-
-
-def _now() -> str:
-    """The time as kubectl writes it: RFC 3339, in seconds."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

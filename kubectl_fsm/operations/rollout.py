@@ -11,8 +11,8 @@ from kubectl_fsm import fields, rollouts, workloads
 from kubectl_fsm.cluster.interface import EVENTS, PODS, Cluster, View
 from kubectl_fsm.errors import FsmError, NotFound, RolloutFailed
 from kubectl_fsm.fields import Object
-from kubectl_fsm.interception import Comparison, difference, upcoming
-from kubectl_fsm.meshes import Installation
+from kubectl_fsm.interception import Comparison, Upcoming, difference, upcoming
+from kubectl_fsm.meshes import Installation, Mesh
 from kubectl_fsm.operations import meshes
 from kubectl_fsm.operations.owners import Owners, Workload, label_selector
 from kubectl_fsm.operations.patience import persist
@@ -44,6 +44,10 @@ class Target(NamedTuple):
 
     def __str__(self) -> str:
         return str(self.subject)
+
+    def coming(self, template: Object) -> Upcoming:
+        """What a pod made from a template would run, by the MeshConfig as it was found."""
+        return upcoming(template, self.namespace, self.installation, self.installation.spec)
 
     def turn(self, state: str, text: str, progress: Progress = Progress(), *, mark: str = "") -> Turn:  # noqa: B008 - frozen
         """What to tell of its turn."""
@@ -159,7 +163,7 @@ class Rollout:
         try:
             current = self._cluster.get(resource, fields.name(obj), self._workload.namespace)
         except NotFound:
-            return _DELETED
+            return DELETED
         if outcome := (yield from self._change.prepare(current, self._target.subject.pods, self._judge)):
             return outcome
         self.stage = "the write was under way; it may have begun"
@@ -170,7 +174,7 @@ class Rollout:
         with closing(watch(self._cluster, self._owners, self._workload)) as states:
             current, pods = next(states)
             if current is None:
-                return _DELETED
+                return DELETED
             if outcome := (yield from self._change.prepare(current, pods, self._judge)):
                 return outcome
             self.stage = "the write was under way; its rollout may have begun"
@@ -181,7 +185,7 @@ class Rollout:
             if rollouts.holds_back(written):
                 return self._change.begun
             template = workloads.template(written) or self._target.subject.template
-            old = {_uid(pod) for pod in pods if not self._change.made(pod, template)}
+            old = {fields.uid(pod) for pod in pods if not self._change.made(pod, template)}
             return (yield from self._follow(states, old, written))
 
     def _follow(self, states: Iterator["Sight"], old: set[str], written: Object) -> Generator[Event, bool, Outcome]:
@@ -196,11 +200,11 @@ class Rollout:
             reached = _reached(current, generation)
             if held_back := rollouts.holds_back(current) or (self._change.undone(current) if reached else ""):
                 raise RolloutFailed(held_back)
-            new = [pod for pod in live if _uid(pod) not in old]
+            new = [pod for pod in live if fields.uid(pod) not in old]
             yield from self._check(new, current if reached else written)
             now = rollouts.progress(current) if reached else Progress(wanted=said.wanted)
             self.stage = f"its rollout has begun: {_told(now)}"
-            right = sum(_uid(pod) in self._right for pod in live)
+            right = sum(fields.uid(pod) in self._right for pod in live)
             if now.done and right == len(live) >= now.wanted:
                 return Outcome("done", verified=right, pods=len(live))
             if done_for.seconds(so=now.done) > _SETTLE:
@@ -224,35 +228,48 @@ class Rollout:
         template = workloads.template(current) or self._target.subject.template
         mesh = self._target.installation.mesh
         for pod in new:
-            if workloads.crash_loops(pod, mesh.init_container):
-                raise RolloutFailed(f"pod {fields.name(pod)}: {workloads.complaint(pod)}")
-            if _uid(pod) in self._right or not self._change.made(pod, template):
+            check_start(pod, mesh)
+            if fields.uid(pod) in self._right or not self._change.made(pod, template):
                 continue
             if wrong := self._judge.wrong(pod, template):
                 others = f"; {len(new)} pods had been made anew by then" if len(new) > 1 else ""
                 undone = yield from self._change.take_back()
                 raise RolloutFailed(f"pod {fields.name(pod)}: {wrong}; {undone}{others}")
-            self._right.add(_uid(pod))
+            self._right.add(fields.uid(pod))
 
     def _because(self, current: Object, new: Sequence[Object]) -> str:
-        """`; pod web-1: container app: ImagePullBackOff`: the reason as the pods have it, or why there are none."""
-        told = ((fields.name(pod), workloads.complaint(pod)) for pod in new)
-        named = next((f"pod {name}: {said}" for name, said in told if said), "")
-        said = named or rollouts.creation_failure(current) or self._refusal()
-        return f"; {said}" if said else ""
+        return because(self._cluster, self._workload, current, new, time.monotonic() - self._begun)
 
-    def _refusal(self) -> str:
-        """Why the controller could make no pod, as its latest event says."""
-        try:
-            events = list(self._cluster.list(EVENTS, self._workload.namespace))
-        except FsmError:
-            return ""
-        uid = _uid(self._workload.top.object)
-        own = [event for event in events if fields.mapping(event, "involvedObject").get("uid") == uid]
-        since = (datetime.now(timezone.utc) - timedelta(seconds=time.monotonic() - self._begun) - _SKEW).isoformat()
-        failed = [event for event in own if event.get("reason") == "FailedCreate" and _seen_at(event) >= since]
-        latest = max(failed, key=_seen_at, default={})
-        return str(latest.get("message", ""))
+
+def check_start(pod: Object, mesh: Mesh) -> None:
+    """Raise `RolloutFailed` where a pod's rules cannot be loaded."""
+    if workloads.crash_loops(pod, mesh.init_container):
+        raise RolloutFailed(f"pod {fields.name(pod)}: {workloads.complaint(pod)}")
+
+
+def because(cluster: Cluster, workload: Workload, current: Object, new: Sequence[Object], seconds: float) -> str:
+    """`; pod web-1: container app: ImagePullBackOff`: the reason as the new pods have it, or why there are none."""
+    told = ((fields.name(pod), workloads.complaint(pod)) for pod in new)
+    named = next((f"pod {name}: {said}" for name, said in told if said), "")
+    said = named or rollouts.creation_failure(current) or _refusal(cluster, workload, seconds)
+    return f"; {said}" if said else ""
+
+
+def _refusal(cluster: Cluster, workload: Workload, seconds: float) -> str:
+    """Why the controller could make no pod, as its latest event of so many seconds says."""
+    try:
+        events = list(cluster.list(EVENTS, workload.namespace))
+    except FsmError:
+        return ""
+    own = [
+        event
+        for event in events
+        if fields.mapping(event, "involvedObject").get("uid") == fields.uid(workload.top.object)
+    ]
+    since = (datetime.now(timezone.utc) - timedelta(seconds=seconds) - _SKEW).isoformat()
+    failed = [event for event in own if event.get("reason") == "FailedCreate" and _seen_at(event) >= since]
+    latest = max(failed, key=_seen_at, default={})
+    return str(latest.get("message", ""))
 
 
 def failure(error: FsmError, stage: str) -> Outcome:
@@ -278,7 +295,7 @@ def watch(cluster: Cluster, owners: Owners, workload: Workload) -> Generator[Sig
     )
     with closing(cluster.observe(*views)) as states:
         for objects, pods in states:
-            found = next((obj for obj in objects if _uid(obj) == _uid(top.object)), None)
+            found = next((obj for obj in objects if fields.uid(obj) == fields.uid(top.object)), None)
             live = filter(workloads.lives, pods)
             own = [pod for pod in live if persist(partial(owners.of, PODS, pod)).uid == workload.uid]
             yield Sight(found, own)
@@ -303,11 +320,7 @@ def _pulling(pods: Sequence[Object]) -> str:
     return next((f"pod {name}: {said}" for name, said in told if "Image" in "".join(said.split(": ")[1:2])), "")
 
 
-_DELETED = Outcome("left", "it has been deleted")
-
-
-def _uid(obj: Object) -> str:
-    return fields.text(obj, "metadata", "uid")
+DELETED = Outcome("left", "it has been deleted")
 
 
 def _seen_at(event: Object) -> str:

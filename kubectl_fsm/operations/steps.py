@@ -17,7 +17,8 @@ class Step(NamedTuple):
 
     `target` is None where nothing tells its mesh. `outdated` pods run other rules than the next pod would; `changes`
     are what the next pods gain and lose; `left` is the outcome where nothing is done about it, with the reason;
-    `notes` is what to know before.
+    `notes` is what to know before; `remedy` is how its pods are replaced that have no rolling update (`obstacles.EVICT`,
+    `RECREATE`).
     """
 
     subject: Subject
@@ -26,6 +27,7 @@ class Step(NamedTuple):
     changes: Sequence[str]
     left: Outcome | None = None
     notes: Sequence[str] = ()
+    remedy: str = ""
 
     @property
     def title(self) -> str:
