@@ -150,7 +150,7 @@ def failure(code: int, body: bytes, call: Call, asker: Asker) -> ApiError:
     causes = _causes(status)
     message = _message(code, status, call)
     unnamed = [f"{where}: {what}" for where, what in causes.items() if where not in message]
-    unnamed += [what for what in _plain_causes(status) if what not in message]
+    unnamed += _budgets(status)
     return _CLASSES.get(code, ApiError)(
         code,
         fields.text(status, "reason") or _REASONS.get(code, ""),
@@ -197,10 +197,10 @@ def _causes(status: Object) -> Mapping[str, str]:
     return {str(cause["field"]): str(cause.get("message", "")) for cause in causes if cause.get("field")}
 
 
-def _plain_causes(status: Object) -> Sequence[str]:
-    """The causes that are about no field, as of an eviction for which there is no room."""
+def _budgets(status: Object) -> Sequence[str]:
+    """Which PodDisruptionBudgets have no room, of an eviction."""
     causes = fields.items(status, "details", "causes")
-    return [str(cause["message"]) for cause in causes if not cause.get("field") and cause.get("message")]
+    return [str(cause.get("message", "")) for cause in causes if cause.get("reason") == "DisruptionBudget"]
 
 
 def _message(code: int, status: Object, call: Call) -> str:

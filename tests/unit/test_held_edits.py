@@ -128,7 +128,7 @@ CLONE_SET = {**ROLLOUT, "apiVersion": "apps.kruise.io/v1alpha1", "kind": "CloneS
         (
             CLONE_SET,
             "apps.kruise.io/v1alpha1",
-            "cloneset/canary in shop: restart CloneSet canary as its controller does it",
+            "kubectl fsm restart cloneset/canary -n shop --evict",
         ),
         (
             {

@@ -176,7 +176,10 @@ class TestCounts:
     def test_bare_pods(self):
         item = only(pod("alone", OLD, uid="a"))
         assert (item.workload, item.outdated, item.restartable) == ("pod/alone", 1, False)
-        assert item.blocked == ["a bare pod: delete it and apply its first manifest; its live one keeps the old rules"]
+        assert item.blocked == [
+            "a bare pod: delete it and apply its first manifest; its live one keeps the old rules"
+            " (it has no annotation kubectl.kubernetes.io/last-applied-configuration)"
+        ]
 
     def test_an_interception_mode_without_init_container(self):
         report = status(deployment(), running("web-1", script=NEW), config=meshconfig("NodeLevel"))
@@ -240,7 +243,7 @@ class TestRemarks:
             (
                 {**deployment(updateStrategy={"type": "OnDelete"}), "kind": "StatefulSet"},
                 "StatefulSet",
-                "its pods have it when they are deleted (OnDelete)",
+                "its pods have it when they are deleted (OnDelete); restart --evict replaces its pods",
             ),
         ],
     )
@@ -262,7 +265,8 @@ class TestRemarks:
         child = owned({**deployment("db"), "kind": "StatefulSet"}, "Postgres", "main", "x.example/v1")
         item = only(operator, child, running("db-0", "StatefulSet", "db", OLD))
         assert (item.workload, item.outdated) == ("postgres/main", 1)
-        assert item.blocked == ["Postgres main has no pod template: restart it as its operator does"]
+        (said,) = item.blocked
+        assert said.startswith("Postgres main has no pod template: restart it as its operator does; restart --evict")
 
     def test_an_owner_that_is_gone(self):
         item = only(owned(pod("web-1", OLD), "ReplicaSet", "web-abc"))
