@@ -81,8 +81,8 @@ def _standing(workload: Workload) -> Iterator[str]:
     if workload.top.resource is JOBS:
         yield "a Job's pods are not replaced: create the Job anew"
     yield from map(opted_out, _own(workload))
-    if not rollouts.on_delete(top):
-        yield rollouts.holds_back(top)
+    if (held := rollouts.holds_back(top)) != rollouts.on_delete(top):
+        yield held
     if rollouts.restart_field(top) == rollouts.RESTART_AT:
         yield rollouts.progress(top).failed
 

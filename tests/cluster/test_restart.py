@@ -272,12 +272,18 @@ def test_what_is_not_touched(control_plane, fsm, fsm_plugin, custom_kinds):  # n
     assert {name: (item["result"], item["detail"]) for name, item in items(done).items()} == {
         "deploy/held": ("left", "its rollout is paused: no pod is replaced until it is resumed"),
         "deploy/out": ("left", "its rollout is paused: no pod is replaced until it is resumed"),
-        "ds/agent": ("left", "its pods have it when they are deleted (OnDelete)"),
+        "ds/agent": ("left", "its pods have it when they are deleted (OnDelete); restart --evict replaces its pods"),
         "sts/split": ("left", "its update strategy keeps the pods below 1 as they are (partition)"),
-        "database/pg": ("left", "Database pg has no pod template: restart it as its operator does"),
+        "database/pg": (
+            "left",
+            "Database pg has no pod template: restart it as its operator does; restart --evict replaces its pods",
+        ),
         "job/once": ("left", "a Job's pods are not replaced: create the Job anew"),
         "cj/report": ("left", "its next runs have it"),
-        "pod/alone": ("left", "a bare pod: delete it and apply its first manifest; its live one keeps the old rules"),
+        "pod/alone": (
+            "left",
+            "a bare pod: delete it and apply its first manifest; its live one keeps the old rules (it has no annotation kubectl.kubernetes.io/last-applied-configuration)",
+        ),
         "deploy/rolling": ("left", "a rollout is under way already; look again when it has ended"),
         "deploy/full": (
             "left",

@@ -135,8 +135,12 @@ def test_what_stands_in_the_way_of_a_restart(control_plane, fsm, fsm_plugin, cus
         "deploy/web": [],
         "deploy/held": ["its rollout is paused: no pod is replaced until it is resumed"],
         "cj/nightly": ["its next runs have it"],
-        "pod/alone": ["a bare pod: delete it and apply its first manifest; its live one keeps the old rules"],
-        "database/pg": ["Database pg has no pod template: restart it as its operator does"],
+        "pod/alone": [
+            "a bare pod: delete it and apply its first manifest; its live one keeps the old rules (it has no annotation kubectl.kubernetes.io/last-applied-configuration)"
+        ],
+        "database/pg": [
+            "Database pg has no pod template: restart it as its operator does; restart --evict replaces its pods"
+        ],
         "deploy/none": [],
     }
     assert [name for name, item in found.items() if item["restartable"]] == ["deploy/web"]

@@ -308,3 +308,46 @@ class TestTryCreate:
             connect(control_plane.user("nobody")).try_create(PODS, namespace, self.POD)
         assert 'cannot create resource "pods"' in error.value.message
         assert f"kubectl auth can-i create pods -n {namespace}" in error.value.hint
+
+
+class TestThisVeryObject:
+    """What is created, deleted and evicted is what the uid says, and nothing else of its name."""
+
+    POD = TestTryCreate.POD | {"metadata": {"name": "web"}}
+
+    def test_create(self, cluster, namespace):
+        made = cluster.create(PODS, namespace, self.POD)
+        assert [entry["manager"] for entry in made["metadata"]["managedFields"]] == ["fsm-plugin"]
+        assert cluster.get(PODS, "web", namespace)["metadata"]["uid"] == made["metadata"]["uid"]
+        with pytest.raises(Conflict):
+            cluster.create(PODS, namespace, self.POD)
+
+    @pytest.mark.parametrize("way", ["delete", "evict"])
+    def test_another_of_its_name_stays(self, cluster, control_plane, namespace, way):
+        uid = cluster.create(PODS, namespace, self.POD)["metadata"]["uid"]
+
+        def go(uid):
+            if way == "evict":
+                cluster.evict("web", namespace, uid)
+            else:
+                cluster.delete(PODS, "web", namespace, uid)
+
+        with pytest.raises(Conflict):
+            go("another")
+        assert cluster.get(PODS, "web", namespace)["metadata"]["uid"] == uid
+        go(uid)
+        control_plane.wait(lambda: not list(cluster.list(PODS, namespace)), "it is gone")
+        with pytest.raises(NotFound):
+            go(uid)
+
+    def test_an_eviction_without_room(self, cluster, control_plane, namespace):
+        labelled = {**self.POD, "metadata": {"name": "web", "labels": {"app": "web"}}}
+        uid = cluster.create(PODS, namespace, labelled)["metadata"]["uid"]
+        control_plane.wait(lambda: cluster.get(PODS, "web", namespace)["status"]["phase"] == "Running", "it runs")
+        spec = {"selector": {"matchLabels": {"app": "web"}}, "minAvailable": 1}
+        budget = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}
+        control_plane.apply({**budget, "metadata": {"name": "web", "namespace": namespace}, "spec": spec})
+        with pytest.raises(ApiError) as error:
+            cluster.evict("web", namespace, uid)
+        assert error.value.status == 429
+        assert "disruption budget" in error.value.message

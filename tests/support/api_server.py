@@ -92,7 +92,7 @@ class ApiServer:
                     self.close_connection = True
                     _reset(self.connection)
 
-            do_PATCH = do_POST = do_GET  # noqa: N815 - http.server's names
+            do_PATCH = do_POST = do_DELETE = do_GET  # noqa: N815 - http.server's names
 
             def send(self, answer: Answer) -> None:
                 if isinstance(answer.body, Iterator):

@@ -341,6 +341,66 @@ class TestHeaders:
         assert "secret" not in line
 
 
+class TestThisVeryObject:
+    """Writes that mean an object and no other of its name."""
+
+    OPTIONS = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": "7"}}  # noqa: RUF012
+    PATH = "/api/v1/namespaces/shop/pods"
+
+    def test_create(self, server, cluster):
+        server.answer(self.PATH, Answer(POD, 201))
+        assert cluster.create(PODS, "shop", POD) == POD
+        (request,) = server.requests
+        assert (request.method, request.query, request.body) == ("POST", {"fieldManager": "fsm-plugin"}, POD)
+
+    def test_delete(self, server, cluster):
+        server.answer(f"{self.PATH}/web", Answer(POD))
+        cluster.delete(PODS, "web", "shop", "7")
+        (request,) = server.requests
+        assert (request.method, request.query, request.body) == ("DELETE", {}, self.OPTIONS)
+        assert request.headers["Content-Type"] == "application/json"
+
+    def test_evict(self, server, cluster):
+        server.answer(f"{self.PATH}/web/eviction", Answer({"kind": "Status"}, 201))
+        cluster.evict("web", "shop", "7")
+        (request,) = server.requests
+        named = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "web", "namespace": "shop"}}
+        assert (request.method, request.query) == ("POST", {})
+        assert request.body == {**named, "deleteOptions": self.OPTIONS}
+
+    def test_no_room(self, server, cluster):
+        """Asked once: how long to wait is the caller's affair. The budget is named, and the server's pause is kept."""
+        details = {"causes": [{"reason": "DisruptionBudget", "message": "The disruption budget web needs 1."}]}
+        full = {"kind": "Status", "reason": "TooManyRequests", "message": "Cannot evict.", "details": details}
+        server.answer(f"{self.PATH}/web/eviction", Answer(full, 429, {"Retry-After": "10"}))
+        with pytest.raises(ApiError) as error:
+            cluster.evict("web", "shop", "7")
+        assert (error.value.status, error.value.pause) == (429, 10)
+        assert error.value.message == "Cannot evict.; The disruption budget web needs 1."
+        assert len(server.requests) == 1
+
+    def test_the_missing_right(self, server, cluster):
+        for path in (f"{self.PATH}/web/eviction", f"{self.PATH}/web", self.PATH):
+            server.answer(path, status(403, "Forbidden", "no"))
+        checks = {
+            "kubectl auth can-i create pods/web --subresource=eviction -n shop": lambda: cluster.evict(
+                "web", "shop", "7"
+            ),
+            "kubectl auth can-i delete pods/web -n shop": lambda: cluster.delete(PODS, "web", "shop", "7"),
+            "kubectl auth can-i create pods -n shop": lambda: cluster.create(PODS, "shop", POD),
+        }
+        for check, call in checks.items():
+            with pytest.raises(Forbidden) as error:
+                call()
+            assert check in error.value.hint
+
+    def test_a_pod_that_is_gone(self, server, cluster):
+        server.answer(f"{self.PATH}/web/eviction", status(404, "NotFound", "no web"))
+        with pytest.raises(NotFound) as error:
+            cluster.evict("web", "shop", "7")
+        assert error.value.hint.startswith("see what is there: kubectl get pods -n shop")
+
+
 class TestGather:
     def test_side_by_side_and_in_order(self, server, cluster):
         together = threading.Barrier(4, timeout=5)

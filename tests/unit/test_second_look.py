@@ -76,7 +76,7 @@ def workload(resource, name="db"):
 def test_a_kind_of_another_group_is_not_called_as_the_built_in_one_is():
     assert KRUISE.label == "statefulset.apps.kruise.io"
     assert (DEPLOYMENTS.label, ROLLOUT.label) == ("deploy", "rollout")
-    assert hints.apply(workload(KRUISE), []) == "restart StatefulSet db as its controller does it"
+    assert hints.apply(workload(KRUISE), []) == "kubectl fsm restart statefulset.apps.kruise.io/db -n shop --evict"
     assert hints.follow(KRUISE, "x", []) == ""
     assert hints.apply(workload(DEPLOYMENTS), ["--context=a b"]) == (
         "kubectl fsm restart deploy/db -n shop '--context=a b'"

@@ -868,6 +868,13 @@ def test_files_run_nothing(tmp_path):
     file = tmp_path / "pod.yaml"
     file.write_text("{apiVersion: v1, kind: Pod, metadata: {name: web}}")
     files = manifests.read([str(file)], None, None)
-    for ask in (lambda: files.observe(VIEW), lambda: files.try_create(PODS, "shop", {})):
+    asks = (
+        lambda: files.observe(VIEW),
+        lambda: files.try_create(PODS, "shop", {}),
+        lambda: files.create(PODS, "shop", {}),
+        lambda: files.delete(PODS, "web", "shop", ""),
+        lambda: files.evict("web", "shop", ""),
+    )
+    for ask in asks:
         with pytest.raises(ManifestError, match="files run nothing"):
             ask()

@@ -1,0 +1,367 @@
+"""Pods that are evicted one by one: which, when the next one goes, and what ends it."""
+
+import copy
+import itertools
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from kubectl_fsm import commands, fields
+from kubectl_fsm.arguments import options, order
+from kubectl_fsm.cli import _match
+from kubectl_fsm.cluster import selectors
+from kubectl_fsm.errors import ApiError, Conflict, Forbidden, NotFound, Refused, Unreachable, UsageError
+from kubectl_fsm.operations import eviction, patience, recreation, restart, rollout
+from kubectl_fsm.reports import Note, Turn
+from tests.unit.test_rolling import GOOD, NAMESPACE, PORT, STALE, World, injected, owned_by, pod, workload
+
+SYSTEM = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system", "uid": "here"}}
+READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+SET = ("StatefulSet", "db")
+FULL = ApiError(429, "TooManyRequests", "no room; budget db needs 2")
+
+
+class Kubelets(World):
+    """A world in which what is deleted comes again a second later, and serves another second later.
+
+    `verdicts` are raised by evictions, deletions and creations in their order, None lets one through; `script` is what new
+    pods run. `events` are, by the second, functions of the world.
+    """
+
+    def __init__(self, *objects, verdicts=(), script=None, events=(), **more):
+        super().__init__(PORT, NAMESPACE, SYSTEM, *objects, **more)
+        self.verdicts, self.script, self.events = list(verdicts), script, dict(events)
+        self.evicted, self.deleted, self.created, self.missing = [], [], [], []
+        self.lets_down, self._numbers = False, itertools.count(1)
+
+    def _verdict(self):
+        refusal = self.verdicts.pop(0) if self.verdicts else None
+        if refusal:
+            raise refusal
+
+    def _gone(self, name, namespace, uid):
+        held = self.objects.get(self.key("Pod", namespace, name))
+        if held is None:
+            raise NotFound(404, "NotFound", f'pods "{name}" not found')
+        if held["metadata"]["uid"] != uid:
+            raise Conflict(409, "Conflict", "the UID in the precondition is another")
+        return self.take("Pod", name, namespace)
+
+    def evict(self, name, namespace, uid):
+        self._verdict()
+        self.evicted.append((name, round(self.seconds - 1000)))
+        self.missing.append(self._gone(name, namespace, uid))
+
+    def delete(self, resource, name, namespace, uid):
+        self._verdict()
+        self.deleted.append(self._gone(name, namespace, uid))
+
+    def create(self, resource, namespace, obj):
+        self._verdict()
+        if self.key("Pod", namespace, fields.name(obj)) in self.objects:
+            raise Conflict(409, "AlreadyExists", "it is there")
+        self.created.append(obj)
+        made = injected(self, obj, self.script)
+        made["metadata"] |= {"uid": f"new-{len(self.created)}"}
+        return copy.deepcopy(self.put({**made, "status": {"phase": "Pending"}}))
+
+    def observe(self, *views):
+        for _ in range(3000):
+            yield [list(self._seen(view)) for view in views]
+            self.seconds += 1
+            self.events.pop(round(self.seconds - 1000), lambda _: None)(self)
+            self._second()
+        pytest.fail("it waits for ever")
+
+    def _seen(self, view):
+        matches = selectors.parse(view.selector).matches if view.selector else lambda _: True
+        found = self.list(view.resource, view.namespace)
+        return [one for one in found if view.name in ("", fields.name(one)) and matches(fields.labels(one))]
+
+    def _second(self):
+        for obj in self.objects.values():
+            if obj["kind"] == "Pod" and obj["status"]["phase"] == "Pending" and not self.lets_down:
+                obj["status"] = READY
+        for old in self.missing:
+            number = next(self._numbers)
+            made = injected(self, {**old, "status": {"phase": "Pending"}}, self.script)
+            made["metadata"] = {**old["metadata"], "name": f"new-{number}", "uid": f"new-{number}"}
+            self.put(made)
+        self.missing = []
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch, tmp_path):
+    """Time passes in the world only, and files are the test's own."""
+    current = SimpleNamespace(world=None)
+    time = SimpleNamespace(monotonic=lambda: current.world.seconds, sleep=lambda seconds: current.world.sleep(seconds))  # noqa: PLW0108
+    for module in (rollout, restart, eviction, recreation, patience):
+        monkeypatch.setattr(module, "time", time)
+    monkeypatch.chdir(tmp_path)
+    return current
+
+
+@pytest.fixture
+def carried_out(clock):
+    """The report of a restart in namespace shop, and what it said."""
+
+    def carried_out(world, *words, scope=("-n", "shop")):
+        clock.world = world
+        module = commands.load("restart")
+        canonical = order([*words, *scope, "--yes"], options(module.USAGE)).canonical()
+        work, events = module.parse(_match("restart", module.USAGE, canonical)).run(lambda: world), []
+        try:
+            while True:
+                events.append(work.send(None if not events else True))
+        except StopIteration as end:
+            return end.value, events
+
+    return carried_out
+
+
+def database(*pods, kind="StatefulSet", **spec):
+    return [workload("db", kind, updateStrategy={"type": "OnDelete"}, **spec), *pods]
+
+
+def serving(name, owner=SET, script=STALE, **more):
+    return pod(name, owner, script, status=READY, **more)
+
+
+def results(report):
+    return {item.workload: (item.result, item.detail) for item in report.items}
+
+
+def lines(events, *states):
+    return [event.text for event in events if isinstance(event, Turn) and event.state in states]
+
+
+def test_the_next_goes_when_the_new_one_serves(carried_out):
+    world = Kubelets(*database(*(serving(f"db-{number}") for number in range(3)), replicas=3))
+    report, events = carried_out(world, "sts/db", "--evict")
+    assert [(item.result, item.verified, item.pods) for item in report.items] == [("done", 3, 3)]
+    assert world.evicted == [("db-0", 0), ("db-1", 2), ("db-2", 4)]
+    assert lines(events, "writing") == [
+        f"sts/db in shop: pod db-{number} is evicted, {number} of 3 pods were evicted" for number in range(3)
+    ]
+    assert world.written == []
+
+
+def test_only_outdated_pods_go_and_those_first_that_do_not_serve(carried_out):
+    broken = pod("db-2", SET, status={"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]})
+    pods = [serving("db-0"), serving("db-1", script=GOOD), broken]
+    world = Kubelets(*database(*pods, replicas=3))
+    report, _ = carried_out(world, "sts/db", "--evict")
+    assert [name for name, _ in world.evicted] == ["db-2", "db-0"]
+    assert [(item.result, item.verified, item.pods) for item in report.items] == [("done", 2, 2)]
+    everything = Kubelets(*database(serving("db-0", script=GOOD), replicas=1))
+    assert results(carried_out(everything, "sts/db", "--evict")[0]) == {"sts/db": ("current", "")}
+    carried_out(everything, "sts/db", "--evict", "--all-pods")
+    assert [name for name, _ in everything.evicted] == ["db-0"]
+
+
+def test_a_pod_that_never_serves_holds_the_others(carried_out):
+    world = Kubelets(*database(serving("db-0"), serving("db-1")))
+    world.lets_down = True
+    report, _ = carried_out(world, "sts/db", "--evict", "--timeout=30s")
+    assert [name for name, _ in world.evicted] == ["db-0"]
+    assert results(report) == {"sts/db": ("failed", "not done within 30 s; 1 of 2 pods were evicted")}
+
+
+def test_room_is_waited_for_and_that_is_said_once(carried_out):
+    named = ApiError(429, "TooManyRequests", "the server is busy")
+    named.pause = 9
+    world = Kubelets(*database(serving("db-0"), serving("db-1")), verdicts=[FULL, FULL, named])
+    report, events = carried_out(world, "sts/db", "--evict")
+    assert results(report)["sts/db"][0] == "done"
+    assert world.evicted == [("db-0", 5 + 5 + 9), ("db-1", 21)]
+    assert lines(events, "rolling") == ["sts/db in shop: pod db-0 waits for room: no room; budget db needs 2"]
+    assert lines(events, "writing")[:3] == [
+        "sts/db in shop: pod db-0 is evicted, 0 of 2 pods were evicted",
+        *["sts/db in shop: pod db-0 is evicted, again, 0 of 2 pods were evicted"] * 2,
+    ]
+
+
+def test_room_that_does_not_come(carried_out):
+    world = Kubelets(*database(serving("db-0"), serving("db-1")), verdicts=[None, *[FULL] * 1000])
+    report, _ = carried_out(world, "sts/db", "--evict", "--timeout=20s")
+    detail = "not done within 20 s; no room; budget db needs 2; 1 of 2 pods were evicted"
+    assert results(report) == {"sts/db": ("failed", detail)}
+    assert world.seconds < 1025
+
+
+def test_what_the_network_drops_is_asked_again(carried_out):
+    world = Kubelets(*database(serving("db-0")), verdicts=[Unreachable("cut"), ApiError(503, "", "later")])
+    report, _ = carried_out(world, "sts/db", "--evict")
+    assert (results(report)["sts/db"][0], [name for name, _ in world.evicted]) == ("done", ["db-0"])
+
+
+@pytest.mark.parametrize("gone", [NotFound(404, "NotFound", "gone"), Conflict(409, "Conflict", "another uid")])
+def test_a_pod_that_is_gone_already_is_fine(carried_out, gone):
+    def replaced(world):
+        world.missing.append(world.take("Pod", "db-0"))
+
+    world = Kubelets(*database(serving("db-0")), verdicts=[gone], events={1: replaced})
+    report, _ = carried_out(world, "sts/db", "--evict")
+    assert (results(report)["sts/db"][0], world.evicted) == ("done", [])
+
+
+def test_a_wrong_new_pod_ends_it(carried_out):
+    world = Kubelets(*database(serving("db-0"), serving("db-1")), script=STALE)
+    report, _ = carried_out(world, "sts/db", "--evict")
+    detail = "pod new-1: its rules would need +6379 outbound-port; 1 of 2 pods were evicted"
+    assert results(report) == {"sts/db": ("failed", detail)}
+    assert [name for name, _ in world.evicted] == ["db-0"]
+
+
+def test_rules_that_cannot_be_loaded_end_it(carried_out):
+    def crash(world):
+        waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+        status = {"initContainerStatuses": [{"name": "fsm-init", "state": waiting}]}
+        world.at("Pod", "new-1")["status"] = {"phase": "Pending", **status}
+        world.lets_down = True
+
+    world = Kubelets(*database(serving("db-0")), events={2: crash})
+    report, _ = carried_out(world, "sts/db", "--evict")
+    detail = "pod new-1: init container fsm-init: CrashLoopBackOff; 1 of 1 pods were evicted"
+    assert results(report) == {"sts/db": ("failed", detail)}
+
+
+def test_a_missing_right_ends_it_with_its_hint(carried_out):
+    world = Kubelets(*database(serving("db-0")), verdicts=[Forbidden(403, "Forbidden", "no", "ask for it")])
+    report, _ = carried_out(world, "sts/db", "--evict")
+    assert results(report) == {"sts/db": ("failed", "no; ask for it; 0 of 1 pods were evicted")}
+
+
+def test_fewer_pods_by_an_autoscaler_are_enough(carried_out):
+    """Two of three are wanted by now: the third does not come again."""
+
+    def scaled(world):
+        world.at("StatefulSet", "db")["spec"]["replicas"] = 2
+        world.missing = []
+
+    world = Kubelets(*database(*(serving(f"db-{number}") for number in range(3)), replicas=3), events={1: scaled})
+    assert results(carried_out(world, "sts/db", "--evict")[0])["sts/db"][0] == "done"
+
+
+CLONES = ("CloneSet", "db")
+KAFKA = ("Kafka", "main", "kafka.example/v1")
+OPERATOR = {
+    "apiVersion": "kafka.example/v1",
+    "kind": "Kafka",
+    "metadata": {"name": "main", "namespace": "shop"},
+    "spec": {"replicas": 2},
+}
+WORLDS = {
+    "ds/db": database(serving("db-0", ("DaemonSet", "db")), kind="DaemonSet"),
+    "rs/db": [workload("db", "ReplicaSet"), serving("db-0", ("ReplicaSet", "db"))],
+    "cloneset/db": [workload("db", "CloneSet"), serving("db-0", CLONES)],
+    "kafka/main": [OPERATOR, owned_by(KAFKA, workload("db", "StatefulSet")), serving("db-0")],
+    "kafka/main, its pods own": [OPERATOR, *(owned_by(KAFKA, serving(f"k-{number}")) for number in (0, 1))],
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_what_has_no_rolling_update(carried_out, name):
+    label = name.partition(",")[0]
+    count = sum(obj["kind"] == "Pod" for obj in WORLDS[name])
+    left, _ = carried_out(Kubelets(*WORLDS[name]), "--all")
+    assert results(left)[label][0] == "left"
+    assert results(left)[label][1].endswith("; restart --evict replaces its pods")
+    world = Kubelets(*WORLDS[name])
+    report, _ = carried_out(world, "--all", "--evict")
+    assert [(item.workload, item.result, item.verified) for item in report.items] == [(label, "done", count)]
+    assert len(world.trials) == (", " not in name), "nothing to ask the injector about where no template is shown"
+
+
+OUT = {"metadata": {"annotations": {"kubectl-fsm/restart": "disabled"}}}
+ROLLS = {"status": {"replicas": 2, "currentRevision": "a", "updateRevision": "b"}}
+
+
+@pytest.mark.parametrize(
+    ("objects", "reason"),
+    [
+        (database(serving("db-0"), paused=True), "its rollout is paused: no pod is replaced until it is resumed"),
+        (
+            [fields.merged(workload("db", "StatefulSet", updateStrategy={"type": "OnDelete"}), OUT), serving("db-0")],
+            "it is not to be restarted (annotation kubectl-fsm/restart: disabled)",
+        ),
+        (
+            [OPERATOR, fields.merged(owned_by(KAFKA, workload("db", "StatefulSet")), OUT), serving("db-0")],
+            "it is not to be restarted (annotation kubectl-fsm/restart: disabled)",
+        ),
+        (
+            [OPERATOR, fields.merged(owned_by(KAFKA, workload("db", "StatefulSet")), ROLLS), serving("db-0")],
+            "a rollout is under way already; look again when it has ended",
+        ),
+        ([serving("db-0", ("ReplicaSet", "gone"))], "its owner ReplicaSet gone is gone or cannot be read"),
+    ],
+)
+def test_what_is_left_all_the_same(carried_out, objects, reason):
+    world = Kubelets(*objects)
+    report, _ = carried_out(world, "--all", "--evict", "--recreate")
+    ((result, detail),) = results(report).values()
+    assert (result, detail, world.evicted) == ("left", reason, [])
+
+
+def test_a_template_that_has_been_edited_is_no_rollout_under_way(carried_out):
+    """With OnDelete the revisions differ until somebody deletes the pods, which is what this does."""
+    world = Kubelets(*(fields.merged(obj, ROLLS) if obj["kind"] != "Pod" else obj for obj in database(serving("db-0"))))
+    assert results(carried_out(world, "sts/db", "--evict")[0])["sts/db"][0] == "done"
+
+
+def test_who_opts_out_meanwhile_is_left(carried_out):
+    class Late(Kubelets):
+        def try_create(self, *args):
+            self.at("StatefulSet", "db")["metadata"]["annotations"] = OUT["metadata"]["annotations"]
+            return super().try_create(*args)
+
+    world = Late(*database(serving("db-0")))
+    assert results(carried_out(world, "sts/db", "--evict")[0])["sts/db"][0] == "left"
+    assert world.evicted == []
+
+
+def test_an_injector_that_is_wrong_stops_it_before_anything_is_written(carried_out):
+    world = Kubelets(*database(serving("db-0")), answers=[ApiError(400, "", '"fsm-inject.k8s.io" denied: no')])
+    with pytest.raises(Refused):
+        carried_out(world, "sts/db", "--evict")
+    assert world.evicted == []
+
+
+def test_what_is_left_of_it_is_resumed(carried_out, tmp_path):
+    """With --all-pods those that were made since are not evicted a second time."""
+    old, new = {"creationTimestamp": "2020-01-01T00:00:00Z"}, {"creationTimestamp": "2999-01-01T00:00:00Z"}
+    pods = [serving(f"db-{number}", script=GOOD, **old) for number in (0, 1)]
+    world = Kubelets(*database(*pods), verdicts=[None, Forbidden(403, "Forbidden", "no")])
+    report, events = carried_out(world, "sts/db", "--evict", "--all-pods")
+    assert results(report)["sts/db"][0] == "failed"
+    (plan,) = tmp_path.iterdir()
+    kept = json.loads(plan.read_text())
+    assert (kept["evict"], kept["recreate"], kept["allPods"]) == (True, False, True)
+    world.at("Pod", "new-1")["metadata"] |= new
+    report, events = carried_out(world, f"--resume={plan.name}", scope=())
+    assert results(report)["sts/db"][0] == "done", events
+    assert [name for name, _ in world.evicted] == ["db-0", "db-1"]
+
+
+def test_a_budget_without_room(carried_out):
+    budget = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "db", "namespace": "shop"},
+        "spec": {"selector": {"matchLabels": {"app": "db"}}},
+        "status": {"disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 1},
+    }
+    world = Kubelets(*database(serving("db-0")), budget)
+    report, events = carried_out(world, "sts/db", "--evict", "--respect-pdb")
+    assert results(report) == {"sts/db": ("left", "PodDisruptionBudget db has no room (1 healthy of 1 wanted)")}
+    report, events = carried_out(world, "sts/db", "--evict")
+    assert any("; evictions wait for it" in event.text for event in events if isinstance(event, Note))
+
+
+@pytest.mark.parametrize("option", ["--evict", "--recreate"])
+def test_they_are_waited_for(carried_out, option):
+    with pytest.raises(UsageError, match=f"{option} is waited for"):
+        carried_out(Kubelets(), "--all", option, "--no-wait")
+    with pytest.raises(UsageError, match=f"{option} does not go with it"):
+        carried_out(Kubelets(), "--resume=x", option, scope=())
