@@ -168,6 +168,28 @@ def test_a_pod_that_never_serves_holds_the_others(carried_out):
     assert results(report) == {"sts/db": ("failed", "not done within 30 s; 1 of 2 pods were evicted")}
 
 
+def test_no_new_one_that_serves_is_owed_to_an_old_one_that_did_not(carried_out):
+    broken = pod("db-1", SET, status={"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]})
+    world = Kubelets(*database(serving("db-0"), broken))
+    world.lets_down = True
+    carried_out(world, "sts/db", "--evict", "--timeout=30s")
+    assert [name for name, _ in world.evicted] == ["db-1"]
+
+
+def test_a_pod_that_is_still_seen_counts_for_nothing(carried_out):
+    """The watch is behind the eviction."""
+
+    class Behind(Kubelets):
+        def evict(self, name, namespace, uid):
+            super().evict(name, namespace, uid)
+            self.put(self.missing.pop())
+            self.events[round(self.seconds - 1000) + 5] = lambda world: world.missing.append(world.take("Pod", name))
+
+    world = Behind(*database(serving("db-0"), serving("db-1")))
+    report, _ = carried_out(world, "sts/db", "--evict")
+    assert (results(report)["sts/db"][0], world.evicted) == ("done", [("db-0", 0), ("db-1", 6)])
+
+
 def test_room_is_waited_for_and_that_is_said_once(carried_out):
     named = ApiError(429, "TooManyRequests", "the server is busy")
     named.pause = 9

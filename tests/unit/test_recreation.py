@@ -128,7 +128,7 @@ def test_an_injector_that_cannot_be_asked_stops_it(carried_out, tmp_path):  # no
     assert world.deleted == list(tmp_path.iterdir()) == []
 
 
-def test_what_happens_before_its_turn(carried_out):  # noqa: F811
+def test_what_happens_before_its_turn(carried_out, tmp_path):  # noqa: F811
     class Late(Kubelets):
         def __init__(self, happens):
             super().__init__(bare())
@@ -151,7 +151,7 @@ def test_what_happens_before_its_turn(carried_out):  # noqa: F811
     ):
         world = Late(happens)
         assert results(carried_out(world, "pod/alone", "--recreate")[0]) == {"pod/alone": ("left", said)}
-        assert world.deleted == []
+        assert world.deleted == list(tmp_path.iterdir()) == []
 
 
 QUOTA = Forbidden(403, "Forbidden", "exceeded quota")
