@@ -125,14 +125,16 @@ class Eviction:
 
     def _evict(self, pod: Object, progress: Progress) -> Generator[Event, bool, None]:
         """Evict a pod, this very one; where there is no room for that, note when to try again."""
-        name, uid = fields.name(pod), fields.uid(pod)
+        name, uid, before = fields.name(pod), fields.uid(pod), self.stage
         again = "again, " if self._waits else ""
-        yield self._target.turn("writing", f": pod {name} is evicted, {again}{self.stage}", progress, mark=self._mark)
+        self.stage = f"the eviction of pod {name} was under way; {before}"
+        yield self._target.turn("writing", f": pod {name} is evicted, {again}{before}", progress, mark=self._mark)
         try:
             persist(partial(self._cluster.evict, name, fields.namespace(pod), uid), _passes_soon)
         except (NotFound, Conflict):  # it is gone, or another one has its name
             pass
         except ApiError as error:
+            self.stage = before
             if error.status != HTTPStatus.TOO_MANY_REQUESTS:
                 raise
             if not self._waits:

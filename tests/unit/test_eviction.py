@@ -12,7 +12,10 @@ from kubectl_fsm.arguments import options, order
 from kubectl_fsm.cli import _match
 from kubectl_fsm.cluster import selectors
 from kubectl_fsm.errors import ApiError, Conflict, Forbidden, NotFound, Refused, Unreachable, UsageError
-from kubectl_fsm.operations import eviction, patience, recreation, restart, rollout
+from kubectl_fsm.operations import canary, eviction, meshes, patience, recreation, restart, rollout, targets
+from kubectl_fsm.operations.manner import Manner
+from kubectl_fsm.operations.owners import Owners
+from kubectl_fsm.operations.targets import Selection
 from kubectl_fsm.reports import Note, Turn
 from tests.unit.test_rolling import GOOD, NAMESPACE, PORT, STALE, World, injected, owned_by, pod, workload
 
@@ -96,7 +99,7 @@ def clock(monkeypatch, tmp_path):
     """Time passes in the world only, and files are the test's own."""
     current = SimpleNamespace(world=None)
     time = SimpleNamespace(monotonic=lambda: current.world.seconds, sleep=lambda seconds: current.world.sleep(seconds))  # noqa: PLW0108
-    for module in (rollout, restart, eviction, recreation, patience):
+    for module in (rollout, restart, eviction, recreation, patience, canary):
         monkeypatch.setattr(module, "time", time)
     monkeypatch.chdir(tmp_path)
     return current
@@ -379,6 +382,35 @@ def test_a_budget_without_room(carried_out):
     assert results(report) == {"sts/db": ("left", "PodDisruptionBudget db has no room (1 healthy of 1 wanted)")}
     report, events = carried_out(world, "sts/db", "--evict")
     assert any("; evictions wait for it" in event.text for event in events if isinstance(event, Note))
+
+
+def test_each_write_comes_after_an_event_and_the_stage_says_where_it_stands(clock):
+    """So that Ctrl-C leaves it there."""
+    clock.world = world = Kubelets(*database(serving("db-0"), serving("db-1")), verdicts=[FULL])
+    owners, manner = Owners(world), Manner(remedies=["--evict"])
+    found = targets.chosen(world, owners, Selection(["sts/db"], "shop")).subjects
+    steps = restart.plan(meshes.find(world), found, meshes.namespaces(world, "shop"), manner)
+    ((_, job),) = restart.work(world, owners, steps, manner)
+    stages = [(event.state, job.stage, len(world.evicted)) for event in job.run() if isinstance(event, Turn)]
+    assert stages == [
+        ("begun", "nothing was written", 0),
+        ("writing", "the eviction of pod db-0 was under way; 0 of 2 pods were evicted", 0),
+        ("rolling", "0 of 2 pods were evicted", 0),
+        ("writing", "the eviction of pod db-0 was under way; 0 of 2 pods were evicted", 0),
+        ("writing", "the eviction of pod db-1 was under way; 1 of 2 pods were evicted", 1),
+    ]
+
+
+def test_as_canary_it_has_to_stay_healthy(carried_out):
+    others = [workload("web", "ReplicaSet"), serving("web-0", ("ReplicaSet", "web"))]
+
+    def stops(world):
+        world.at("Pod", "new-1")["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}
+
+    for events, expected in (({}, ["done", "done"]), ({20: stops}, ["failed", "not begun"])):
+        world = Kubelets(*WORLDS["rs/db"], *others, events=events)
+        report, _ = carried_out(world, "--all", "--evict", "--canary=rs/db", "--bake=30s")
+        assert [item.result for item in report.items] == expected
 
 
 @pytest.mark.parametrize("option", ["--evict", "--recreate"])

@@ -8,9 +8,10 @@ import pytest
 
 from kubectl_fsm import fields
 from kubectl_fsm.errors import ApiError, Forbidden, Refused, Unreachable
-from kubectl_fsm.operations import applied, files
+from kubectl_fsm.operations import applied, files, meshes, restart, targets
 from kubectl_fsm.operations.manner import Manner
 from kubectl_fsm.operations.owners import Owners
+from kubectl_fsm.operations.targets import Selection
 from kubectl_fsm.reports import Note, Turn
 from tests.unit.test_eviction import Kubelets, carried_out, clock, lines, results, serving  # noqa: F401 - fixtures
 from tests.unit.test_guards_offline import OUT
@@ -252,9 +253,6 @@ def test_it_is_no_canary(carried_out):  # noqa: F811
 
 def test_each_write_comes_after_an_event_and_the_stage_says_where_it_stands(clock):  # noqa: F811
     """So that Ctrl-C leaves it there."""
-    from kubectl_fsm.operations import meshes, restart, targets  # noqa: PLC0415
-    from kubectl_fsm.operations.targets import Selection  # noqa: PLC0415
-
     clock.world = world = Kubelets(bare())
     owners, manner = Owners(world), Manner(remedies=["--recreate"])
     found = targets.chosen(world, owners, Selection(["pod/alone"], "shop")).subjects
