@@ -261,7 +261,7 @@ class KubeCluster:
         """One request and its answer.
 
         What does no more when it is done twice is sent again where it was dropped or the server asks for patience.
-        With 429 the server has not even begun.
+        With 429 the server has not even begun a write; what it refuses so to create or evict is the caller's affair.
         """
         repeatable = method == "GET" or bool(query.get("dryRun")) or _is_idempotent(method, body)
         for attempts_left in reversed(range(ATTEMPTS)):
@@ -271,7 +271,8 @@ class KubeCluster:
                 if not repeatable:
                     raise
                 response, data = self._send(method, path, query, body, accept)
-            pause = _pause(response) if repeatable or response.status == HTTPStatus.TOO_MANY_REQUESTS else None
+            not_begun = method == "PATCH" and response.status == HTTPStatus.TOO_MANY_REQUESTS
+            pause = _pause(response) if repeatable or not_begun else None
             if pause is None or not attempts_left:
                 break
             time.sleep(pause)

@@ -9,6 +9,7 @@ import pytest
 
 from kubectl_fsm import fields
 from kubectl_fsm.errors import Declined, Forbidden, Refused, UsageError
+from kubectl_fsm.operations import files as files_module
 from kubectl_fsm.operations import record
 from kubectl_fsm.reports import Failed, Lineup, Note, Question, Turn, Warned
 from tests.unit import test_rolling
@@ -118,6 +119,8 @@ def test_all_of_it(roll):
         "cluster": "this-cluster",
         "meshes": ["fsm fsm-system"],
         "allPods": True,
+        "evict": False,
+        "recreate": False,
         "bakeSeconds": 0,
         "items": [
             entry("api", "failed", mark=MOMENT, message=f"deploy/api in shop: {report.items[0].detail}"),
@@ -153,7 +156,7 @@ def test_without_a_turn_there_is_none(roll, words):
 @pytest.mark.parametrize("taken", ["a file", "a link"])
 def test_it_is_a_new_file_of_its_own(roll, monkeypatch, taken):
     names = iter(["aaaa", "aaaa", "bbbb"])
-    monkeypatch.setattr(record.secrets, "token_hex", lambda _: next(names))
+    monkeypatch.setattr(files_module.secrets, "token_hex", lambda _: next(names))
     first = Path("fsm-restart-aaaa.json")
     first.write_text("mine") if taken == "a file" else first.symlink_to("victim")
     Path("fsm-restart-bbbb.json.new").symlink_to("victim")

@@ -304,7 +304,7 @@ def clock(monkeypatch, tmp_path):
     current = SimpleNamespace(world=None, now=itertools.repeat(MOMENT))
 
     def monotonic():
-        return current.world.seconds
+        return getattr(current.world, "seconds", 0.0)  # in files no time passes
 
     def sleep(seconds):
         current.world.sleep(seconds)
@@ -394,7 +394,9 @@ def test_one_after_the_other_is_rolled_and_verified(roll):
         (2, 2, ["+6379 outbound-port"], "fsm (fsm-system)")
     ] * 2
     assert (world.restarted, world.observed) == (["deploy/api", "deploy/web"], ["api", "web"])
-    assert [event for event in events if isinstance(event, Lineup)] == [Lineup(total=2, parallel=1, pause=0)]
+    assert [event for event in events if isinstance(event, Lineup)] == [
+        Lineup(total=2, parallel=1, pause=0, where="context test, mesh fsm (fsm-system)")
+    ]
     assert [(event.workload, event.state, event.text) for event in events if isinstance(event, Turn)] == [
         (f"deploy/{name}", state, f"deploy/{name} in shop{text}")
         for name in ("api", "web")
@@ -1205,7 +1207,9 @@ def test_a_custom_workload_whose_restart_is_not_known_is_left_to_its_controller(
     one = pod("web-1", ("CloneSet", "web"))
     one["metadata"]["ownerReferences"][0]["apiVersion"] = "apps.kruise.io/v1alpha1"
     report, _ = roll(World(PORT, NAMESPACE, clones, one), "--all")
-    assert results(report) == [("cloneset/web", "left", "restart CloneSet web as its controller does it")]
+    assert results(report) == [
+        ("cloneset/web", "left", "restart CloneSet web as its controller does it; restart --evict replaces its pods")
+    ]
 
 
 @pytest.mark.parametrize("target", ["deploy/web", "web-1"])
