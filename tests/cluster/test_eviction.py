@@ -50,6 +50,12 @@ def apply(control_plane, obj):
     control_plane.kubectl("apply", "-f", "-", stdin=json.dumps(obj))
 
 
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    """Restarts that do not come to their end leave a plan there."""
+    monkeypatch.chdir(tmp_path)
+
+
 class TestEviction:
     def test_what_has_no_rolling_update(self, control_plane, fsm, fsm_plugin, custom_kinds):  # noqa: F811
         shop = fsm.namespace()

@@ -12,11 +12,13 @@ from kubectl_fsm.arguments import options, order
 from kubectl_fsm.cli import _match
 from kubectl_fsm.cluster import selectors
 from kubectl_fsm.errors import ApiError, Conflict, Forbidden, NotFound, Refused, Unreachable, UsageError
+from kubectl_fsm.generator import render
 from kubectl_fsm.operations import canary, eviction, meshes, patience, recreation, restart, rollout, targets
 from kubectl_fsm.operations.manner import Manner
 from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.targets import Selection
 from kubectl_fsm.reports import Note, Turn
+from tests.unit.test_guards_offline import OUT as LIST
 from tests.unit.test_rolling import GOOD, NAMESPACE, PORT, STALE, World, injected, owned_by, pod, workload
 
 SYSTEM = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system", "uid": "here"}}
@@ -81,6 +83,9 @@ class Kubelets(World):
         matches = selectors.parse(view.selector).matches if view.selector else lambda _: True
         found = self.list(view.resource, view.namespace)
         return [one for one in found if view.name in ("", fields.name(one)) and matches(fields.labels(one))]
+
+    def resource_named(self, text):
+        return self.resource("kafka.example/v1", "Kafka") if text == "kafka" else super().resource_named(text)
 
     def _second(self):
         for obj in self.objects.values():
@@ -297,6 +302,30 @@ def test_what_has_no_rolling_update(carried_out, name):
     report, _ = carried_out(world, "--all", "--evict")
     assert [(item.workload, item.result, item.verified) for item in report.items] == [(label, "done", count)]
     assert len(world.trials) == (", " not in name), "nothing to ask the injector about where no template is shown"
+
+
+def test_an_operators_child_by_its_operators_name(carried_out):
+    """Its pods tell the template, so that the injector can be asked."""
+    world = Kubelets(*WORLDS["kafka/main"])
+    report, _ = carried_out(world, "kafka/main", "--evict")
+    assert ([item.result for item in report.items], len(world.trials)) == (["done"], 1)
+
+
+def test_pods_without_a_template_are_outdated_each_by_its_own_annotations(carried_out):
+    alike = render("fsm-1.5", {LIST: "80"}, PORT["spec"])
+    pods = [serving("k-0", script=GOOD), serving("k-1", script=alike, annotations={LIST: "80"}), serving("k-2")]
+    world = Kubelets(OPERATOR, *(owned_by(KAFKA, one) for one in pods))
+    report, _ = carried_out(world, "--all", "--evict")
+    assert [(item.outdated, item.result) for item in report.items] == [(1, "done")]
+    assert [name for name, _ in world.evicted] == ["k-2"]
+
+
+def test_what_is_said_before(carried_out):
+    _, events = carried_out(Kubelets(*WORLDS["kafka/main, its pods own"]), "--all", "--evict", "--dry-run")
+    said = "nothing shows its pods' template: the first new pod will tell whether they are right"
+    assert [event.text for event in events if isinstance(event, Note)] == [f"kafka/main in shop: {said}"]
+    _, events = carried_out(Kubelets(*WORLDS["cloneset/db"]), "--all", "--evict", "--dry-run")
+    assert [event.text for event in events if isinstance(event, Note)] == [], "how many are available is not known"
 
 
 OUT = {"metadata": {"annotations": {"kubectl-fsm/restart": "disabled"}}}
