@@ -316,7 +316,10 @@ def test_a_file_that_cannot_be_read(resume, path, said):
                 "here this-cluster"
             ),
         ),
-        ({"meshes": ["osm osm-system"]}, "the plan is for the mesh osm osm-system, and here is fsm fsm-system"),
+        (
+            {"meshes": ["fsm fsm-system", "osm osm-system"]},
+            "the plan is for the mesh osm osm-system, and here is fsm fsm-system",
+        ),
     ],
 )
 def test_a_plan_of_elsewhere_is_refused(resume, change, said):

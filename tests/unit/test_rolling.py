@@ -314,7 +314,9 @@ def clock(monkeypatch, tmp_path):
     monkeypatch.setattr(restart, "_now", lambda: next(current.now))
     interrupt = turns.Turns._interrupt
     monkeypatch.setattr(turns.Turns, "_interrupt", lambda *args: (interrupt(*args), HEARD.set()))
-    return current
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield current
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -95,9 +95,10 @@ def ctrl_c():
 
 @pytest.fixture(autouse=True)
 def handler():
-    before = signal.getsignal(signal.SIGINT)
+    """Python's own, which who runs the tests in the background does not have."""
+    mine, before = signal.default_int_handler, signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    assert signal.signal(signal.SIGINT, before) is before, "it is as it was"
+    assert signal.signal(signal.SIGINT, before) is mine, "it is as it was"
 
 
 # side by side
