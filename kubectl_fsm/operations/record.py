@@ -100,7 +100,7 @@ class Plan(NamedTuple):
 
     def canary(self, steps: Sequence[Step]) -> Step | None:
         """The step of the workload for which the others wait; None where none is left. Raises `Refused` as `lineup.fit`."""
-        uids = {entry.uid for entry in self.entries if entry.canary and not entry.ended}
+        uids = {entry.uid for entry in self.entries if entry.canary}
         found = next((step for step in steps if step.subject.workload.uid in uids), None)
         return fit(found) if found else None
 

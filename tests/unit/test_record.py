@@ -402,6 +402,13 @@ def test_what_still_rolls_is_followed_and_not_written(resume):
     assert (world.written, states(events), files()) == ([], ["begun", "done"], [])
 
 
+def test_what_was_begun_is_not_forgotten_before_its_turn(resume):
+    seen = []
+    path = plan(entry("api"), entry(state="rolling", mark="2020"))
+    resume(World(*shop("api", "web")), path, hears=lambda event: seen.append(kept()) if states([event]) else None)
+    assert seen[0][1] == ("web", "waiting", "2020")
+
+
 def test_what_still_rolls_with_another_mark_is_left(resume):
     report, _ = resume(World(*begun(HALF, pod("web-1"), mark="2026")), plan(entry(state="rolling", mark=MOMENT)))
     assert results(report) == [("deploy/web", "left", "a rollout is under way already; look again when it has ended")]

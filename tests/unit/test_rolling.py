@@ -1663,6 +1663,45 @@ def test_a_rollout_that_somebody_pauses_is_not_waited_for(roll):
     assert world.seconds < 1010
 
 
+TAKEN_BACK = "somebody took the restart back: its pod template is as before (a GitOps controller may do that)"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (None, None, TAKEN_BACK),
+        ("2020", "2020", TAKEN_BACK),
+        ("2020", None, TAKEN_BACK),
+        (None, "2027", "somebody restarted it again meanwhile"),
+    ],
+)
+def test_a_restart_that_does_not_stand_any_more_is_not_waited_for(roll, before, after, said):
+    def writes(value):
+        def step(world):
+            held = world.at("Deployment", "web")
+            annotations = {"kubectl.kubernetes.io/restartedAt": value} if value else {}
+            held["spec"]["template"]["metadata"]["annotations"] = annotations
+            held["metadata"]["generation"] += 1
+
+        return step
+
+    world = World(*shop("web"), steps={"web": [one_is_new("Deployment", "web"), writes(after), *[nothing] * 99]})
+    writes(before)(world)
+    says("Deployment", "web")(world)
+    report, _ = roll(world, "deploy/web")
+    assert results(report) == [("deploy/web", "failed", said)]
+    assert (world.restarted, world.seconds < 1010) == (["deploy/web"], True)
+
+
+def test_taking_back_is_an_event_as_each_write_is(roll):
+    world = World(*shop("web"), steps={"web": [comes("Deployment", "web", script=STALE)]})
+    written = []
+    _, events = roll(world, "deploy/web", hears=lambda event: written.append(len(world.written)))
+    assert states(events) == ["begun", "writing", "writing", "failed"]
+    told = [count for event, count in zip(events, written, strict=True) if isinstance(event, Turn)]
+    assert told == [0, 0, 1, 2], "each is told before it is done"
+
+
 def test_what_fails_after_the_write_says_that_it_has_begun(roll):
     class Mute(World):
         def observe(self, *views):
