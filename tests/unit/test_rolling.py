@@ -1663,6 +1663,28 @@ def test_a_rollout_that_somebody_pauses_is_not_waited_for(roll):
     assert world.seconds < 1010
 
 
+BUSY, FULL = ApiError(500, "InternalError", "etcd is busy"), ApiError(429, "TooManyRequests", "wait")
+GONE = Unreachable("no answer from https://here")
+
+
+@pytest.mark.parametrize(
+    ("refusals", "result", "tried"),
+    [
+        ([BUSY, GONE, FULL], "done", range(3, 4)),
+        ([Forbidden(403, "Forbidden", "no")] * 9, "failed", range(1)),
+        ([ApiError(409, "Conflict", "another uid")] * 9, "failed", range(1)),
+        ([GONE] * 200, "failed", range(24, 60)),
+    ],
+    ids=["it passes", "no right", "no such object", "two minutes"],
+)
+def test_a_write_is_tried_again_while_the_server_is_at_fault(roll, refusals, result, tried):
+    world = World(*shop("web"), refusals=refusals)
+    assert roll(world, "deploy/web")[0].items[0].result == result
+    assert len(world.slept) in tried
+    assert len(world.slept) < 24 or 120 <= sum(world.slept) < 126
+    assert max(world.slept, default=0) <= 5
+
+
 TAKEN_BACK = "somebody took the restart back: its pod template is as before (a GitOps controller may do that)"
 
 

@@ -304,6 +304,18 @@ def test_ctrl_c_twice_leaves_at_once_and_nobody_writes_any_more():
     assert [state for number, state in drive.kept if number == 1] == ["rolling"]
 
 
+def test_what_had_ended_before_stays_so():
+    noted = threading.Event()
+
+    def hears(event):
+        if isinstance(event, Note) or event.workload == "b":
+            ctrl_c()
+
+    job = Job("b", turn("b"), lambda: noted.wait(10))
+    assert Drive(Job("a"), job, hears=hears).results == {0: "done", 1: "interrupted"}
+    noted.set()
+
+
 def test_ctrl_c_at_a_question_ends_it():
     def hears(event):
         if isinstance(event, Question):
