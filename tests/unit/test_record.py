@@ -14,6 +14,7 @@ from kubectl_fsm.operations import record
 from kubectl_fsm.reports import Failed, Lineup, Note, Question, Turn, Warned
 from tests.unit import test_rolling
 from tests.unit.test_guards_offline import NAMESPACE
+from tests.unit.test_lineup import fleet
 from tests.unit.test_rolling import (
     DEADLINE,
     GOOD,
@@ -370,6 +371,16 @@ def test_the_order_is_that_of_the_plan(resume):
     world = World(*shop("a", "b", "c"))
     resume(world, plan(entry("b"), entry("c"), entry("a")))
     assert world.restarted == ["deploy/b", "deploy/c", "deploy/a"]
+
+
+def test_the_namespaces_are_those_of_the_plan(resume):
+    both = [entry("web", namespace=place, uid=f"{place}-Deployment-web") for place in ("till", "shop")]
+    report, _ = resume(fleet(), plan(*both), "--dry-run")
+    assert [(item.namespace, item.result) for item in report.items] == [("till", "planned"), ("shop", "planned")]
+    world = fleet()
+    report, _ = resume(world, plan(both[0]), "--dry-run")
+    assert [item.namespace for item in report.items] == ["till"]
+    assert {namespace for kind, namespace, _ in world.asked if kind == "Pod"} == {"till"}
 
 
 def test_a_restart_in_the_order_of_its_names_goes_on_in_that(roll, resume):
