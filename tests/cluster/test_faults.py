@@ -219,8 +219,9 @@ def world(programs, tmp_path_factory) -> Iterator[World]:
 
 
 @pytest.fixture(autouse=True)
-def impatience(monkeypatch):
+def impatience(monkeypatch, tmp_path):
     """Silence, and how long failures are borne: as a user has it, but shorter."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(watching, "SILENT_SECONDS", 0.4)
     monkeypatch.setattr(watching, "PATIENCE", 1.0)
     monkeypatch.setattr(patience, "_OUTAGE", 1.0)

@@ -31,11 +31,14 @@ class Plugin:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run it and return what it wrote and its exit code, whatever that is. Without `stdin` there is none."""
+        """Run it and return what it wrote and its exit code, whatever that is. Without `stdin` there is none.
+
+        The folder is the home of its environment unless another is given: a restart that fails leaves a plan there.
+        """
         return subprocess.run(
             [EXECUTABLE, *args],
             env={**self.environment, **(env or {})},
-            cwd=cwd,
+            cwd=cwd or self.environment.get("HOME"),
             check=False,
             capture_output=True,
             text=True,
