@@ -219,6 +219,11 @@ def test_what_is_noted(roll, objects, said):
     assert texts(events, Note) == [f"deploy/web in shop: {text}" for text in said]
 
 
+def test_budgets_are_those_of_the_namespace(carry_out):
+    report, _ = carry_out(fleet([budget(namespace="till")]), "restart", "-A", "--dry-run")
+    assert [item.namespace for item in report.items if FULL in "".join(item.notes)] == ["till", "till"]
+
+
 def test_pods_that_are_missing_already_are_noted(roll):
     world = World(PORT, NAMESPACE, workload(status={**SERVES, "availableReplicas": 1}), pod("web-1"))
     report, _ = roll(world, "deploy/web", "--dry-run")
