@@ -242,12 +242,12 @@ def _restart(report: RestartReport, style: Style) -> str:
             str(item.outdated),
             style.paint(item.result),
             visible(_came_of(item)) or "-",
-            *([visible(item.mesh) or "-"] if style.wide else []),
+            *([visible(item.mesh) or "-", visible("; ".join(item.notes)) or "-"] if style.wide else []),
         ]
         for item in report.items
     ]
     head = ["WORKLOAD", "PODS", "OUTDATED", "RESULT", "DETAIL"]
-    return grid([*(["NAMESPACE"] if several else []), *head, *(["MESH"] if style.wide else [])], rows)
+    return grid([*(["NAMESPACE"] if several else []), *head, *(["MESH", "NOTES"] if style.wide else [])], rows)
 
 
 def _came_of(item: RestartItem) -> str:

@@ -15,6 +15,7 @@ from unittest import mock
 
 from kubectl_fsm import cli
 
+JOIN_SECONDS = 30
 EXECUTABLE = Path(sys.executable).parent / "kubectl-fsm"
 
 
@@ -57,9 +58,11 @@ class InProcess:
         """Run it and return what it wrote and its exit code, whatever that is."""
         out, err = io.StringIO(), io.StringIO()
         environment = mock.patch.dict(os.environ, KUBECONFIG=str(self.kubeconfig))
+        before = threading.enumerate()
         with environment, redirect_stdout(out), redirect_stderr(err):
             code = cli.main(args)
         for thread in threading.enumerate():  # a process that ends does not leave any
-            if type(thread).__module__.startswith("kubectl_fsm."):
-                thread.join()
+            if thread not in before and type(thread).__module__.startswith("kubectl_fsm."):
+                thread.join(JOIN_SECONDS)
+                assert not thread.is_alive(), f"{thread} goes on after the end"
         return subprocess.CompletedProcess(args, code, out.getvalue(), err.getvalue())

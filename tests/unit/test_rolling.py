@@ -1505,8 +1505,8 @@ def test_the_table_of_a_restart(program):
     world = World(*shop("web"))
     _, out, _ = program(world, "restart", "deploy/web", "-n", "shop", "-o", "wide")
     assert [re.split(r" {2,}", line) for line in out.splitlines()] == [
-        ["WORKLOAD", "PODS", "OUTDATED", "RESULT", "DETAIL", "MESH"],
-        ["deploy/web", "2", "2", "done", "2/2 verified", "fsm (fsm-system)"],
+        ["WORKLOAD", "PODS", "OUTDATED", "RESULT", "DETAIL", "MESH", "NOTES"],
+        ["deploy/web", "2", "2", "done", "2/2 verified", "fsm (fsm-system)", "-"],
     ]
 
 
