@@ -125,7 +125,7 @@ class TestEviction:
         assert re.search(
             rf"{kind}/db in {shop}: pod db-\S+ waits for room: Cannot evict pod as it would violate the pod's disruption "
             "budget.; The disruption budget db needs 1 healthy pods and has 1 currently",
-            held.stderr,
+            held.stdout,
         )
         assert "not done within 2 s; Cannot evict pod" in items(held)[f"{kind}/db"]["detail"]
         assert "0 of 1 pods were evicted" in items(held)[f"{kind}/db"]["detail"]
@@ -140,7 +140,7 @@ class TestEviction:
         done = fsm_plugin.run("restart", f"{kind}/db", "-n", shop, "--evict", "-o", "json")
         comes.join()
         assert (done.returncode, results(done)) == (0, {f"{kind}/db": "done"}), done.stderr
-        assert "waits for room" in done.stderr
+        assert "waits for room" in done.stdout
         assert not old & uids(ready_pods(control_plane, shop, "db"))
 
     def test_a_new_pod_that_is_wrong_stops_it(self, control_plane, fsm, fsm_plugin, faulty_injector):

@@ -89,7 +89,7 @@ def test_the_whole_loop(control_plane, fsm, fsm_plugin):
     rest = fsm_plugin.run("restart", "-A", "--yes", "-o", "json")
     assert rest.returncode == 0, rest.stderr
     assert results(rest, shop) == {"ds/agent": "done", "sts/db": "done"}
-    assert [(item["verified"], item["pods"]) for item in items(rest, shop).values()] == [(1, 1), (2, 2)]
+    assert [(item["verified"], item["pods"]) for item in items(rest, shop).values()] == [(2, 2), (1, 1)]
     again = fsm_plugin.run("restart", "--all", "-n", shop, "--yes")
     assert (again.returncode, again.stdout) == (0, "")
     assert "no workload runs outdated rules" in again.stderr

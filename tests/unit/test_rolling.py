@@ -1663,7 +1663,7 @@ def test_a_rollout_that_somebody_pauses_is_not_waited_for(roll):
     assert world.seconds < 1010
 
 
-BUSY, FULL = ApiError(500, "InternalError", "etcd is busy"), ApiError(429, "TooManyRequests", "wait")
+BUSY, FULL = ApiError(503, "ServiceUnavailable", "it starts"), ApiError(429, "TooManyRequests", "wait")
 GONE = Unreachable("no answer from https://here")
 
 
@@ -1673,9 +1673,10 @@ GONE = Unreachable("no answer from https://here")
         ([BUSY, GONE, FULL], "done", range(3, 4)),
         ([Forbidden(403, "Forbidden", "no")] * 9, "failed", range(1)),
         ([ApiError(409, "Conflict", "another uid")] * 9, "failed", range(1)),
+        ([ApiError(500, "InternalError", "a webhook is wrong")] * 9, "failed", range(1)),
         ([GONE] * 200, "failed", range(24, 60)),
     ],
-    ids=["it passes", "no right", "no such object", "two minutes"],
+    ids=["it passes", "no right", "no such object", "a webhook", "two minutes"],
 )
 def test_a_write_is_tried_again_while_the_server_is_at_fault(roll, refusals, result, tried):
     world = World(*shop("web"), refusals=refusals)
