@@ -21,6 +21,10 @@ from tests.support.plugin import EXECUTABLE
 
 SIZES = (1_000, 5_000, 10_000, 20_000)
 AIMED_AT = 10_000
+PARTS = ((SIZES[0], AIMED_AT), (AIMED_AT, SIZES[-1]))
+"""Two parts of the growth: in both a pod more has to cost the same."""
+REQUESTS = 12
+"""To the API server for a workload that is restarted, at most."""
 RUNS = 5
 
 
@@ -84,7 +88,7 @@ def free_memory() -> int:
 
 
 def restarts(found: rolled.Restarted) -> str:
-    each = f"{found.requests:.1f} requests to the API server for each"
+    each = f"{found.requests:.1f} requests to the API server for each (to reach {REQUESTS})"
     return (
         f"{' '.join(rolled.COMMAND)}, {rolled.WORKLOADS} outdated workloads: {each}, {found.cost.wall:.0f} s in all\n"
     )
@@ -117,6 +121,8 @@ def verdicts(costs: Mapping[int, Costs]) -> Iterator[tuple[str, float, float]]:
     yield f"memory of {STATUS.title} at 20,000 pods, of that at 5,000", large[STATUS].memory / small[STATUS].memory, 1.2
     each, kubectl = (large[command].memory - small[command].memory for command in (EDIT, LISTING))
     yield f"memory of {EDIT.title} for one more pod, of {LISTING.title}", each / kubectl, 0.15
+    early, late = ((costs[more][STATUS].wall - costs[less][STATUS].wall) / (more - less) for less, more in PARTS)
+    yield f"wall of {STATUS.title} for one more pod, among many of that among few", late / early, 2.0
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ class Restart(NamedTuple):
             raise Refused(f"no pods match in {scope}", "nothing was restarted")
         if found.finished:
             yield Note(f"{found.finished} finished pod{'s are' if found.finished > 1 else ' is'} left out")
-        manner = self.manner._replace(everything=plan.everything, remedies=plan.remedies, marks=plan.marks)
+        manner = plan.manner(self.manner)
         steps = restart.plan(installations, plan.of(restart.joined(owners, found.subjects)), namespaces, manner)
         steps = lineup.informed(lineup.without(cluster, steps, self.skip), room, respect=manner.respects_budgets)
         canary = lineup.named(cluster, steps, self.canary) if self.canary else plan.canary(steps)
@@ -123,7 +123,9 @@ class Restart(NamedTuple):
     def _plan(self, identity: str, installations: Sequence[Installation]) -> Plan:
         evict, recreate = (option in self.manner.remedies for option in (EVICT, RECREATE))
         names = [*map(record.title, installations)]
-        return Plan(identity, names, self.manner.everything, self.bake, evict=evict, recreate=recreate)
+        respects = self.manner.respects_budgets
+        everything = self.manner.everything
+        return Plan(identity, names, everything, self.bake, (), evict, recreate, respects)
 
 
 def _concerns(step: Step) -> bool:

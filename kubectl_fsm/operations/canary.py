@@ -32,7 +32,9 @@ class Canary:
 
     @property
     def stage(self) -> str:
-        return self._job.stage if self._job and not self._baking else "its pods are right, and it was baking"
+        if self._baking:
+            return "its pods are right, and it was baking"
+        return self._job.stage if self._job else "nothing was written"
 
     def run(self) -> Generator[Event, bool, Outcome]:
         outcome = (yield from self._job.run()) if self._job else (yield from self._current())

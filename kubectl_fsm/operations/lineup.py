@@ -43,9 +43,10 @@ def named(cluster: Cluster, steps: Sequence[Step], word: str) -> Step:
 
 def fit(step: Step) -> Step:
     """The step, of a canary. Raises `Refused` where a restart would leave it alone."""
-    if not step.target or (step.left and step.left.result != "current"):
-        reason = step.left.detail if step.left else "nothing tells its mesh"
-        raise Refused(f"the canary {step.subject} would be left alone: {reason}", "nothing was restarted")
+    reason = "nothing tells its mesh" if not step.target else step.left.detail if step.left else ""
+    if reason:
+        alone = "would be left alone" if not step.left or step.left.result != "current" else "proves nothing"
+        raise Refused(f"the canary {step.subject} {alone}: {reason}", "nothing was restarted")
     if step.remedy == RECREATE:
         raise Refused(f"the canary {step.subject} is a bare pod: recreated it is another one", "nothing was restarted")
     return step
@@ -86,7 +87,7 @@ def informed(steps: Sequence[Step], room: Headroom, *, respect: bool) -> Sequenc
 
 def _informed(step: Step, room: Headroom, *, respect: bool) -> Step:
     workload = step.subject.workload
-    held = next(room.budgets.holding(workload), "") if respect else ""
+    held = next(room.budgets.holding(workload), "") if respect and not step.begun else ""
     if held:
         return step._replace(left=Outcome("left", held))
     return step._replace(notes=[*step.notes, *room.notes(workload, evicted=step.remedy == EVICT)])

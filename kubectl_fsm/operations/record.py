@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 from kubectl_fsm import fields
 from kubectl_fsm.cluster.interface import NAMESPACES, PODS, Cluster
-from kubectl_fsm.errors import Forbidden, InvalidObject, NotFound, Refused
+from kubectl_fsm.errors import Forbidden, InvalidObject, NotFound, Refused, UsageError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import Installation
 from kubectl_fsm.operations import applied, files
 from kubectl_fsm.operations.canary import Canary
 from kubectl_fsm.operations.lineup import fit
+from kubectl_fsm.operations.manner import Manner
 from kubectl_fsm.operations.obstacles import EVICT, RECREATE
 from kubectl_fsm.operations.owners import Located, Workload
 from kubectl_fsm.operations.steps import Step, Work
@@ -23,7 +24,7 @@ from kubectl_fsm.operations.targets import Selection
 from kubectl_fsm.reports import Event, Note, Turn, Warned
 
 API_VERSION, KIND = "kubectl-fsm/v1", "RestartPlan"
-_ENDED = ("done", "started", "current", "left", "unchanged")
+_ENDED = ("done", "started", "current", "unchanged", "gone")
 """Results after which nothing is to be done about a workload any more."""
 _LARGEST = 64 * 1024 * 1024
 """Bytes of a plan file, at most."""
@@ -66,6 +67,7 @@ class Plan(NamedTuple):
     entries: Sequence[Entry] = ()
     evict: bool = False
     recreate: bool = False
+    respects_budgets: bool = False
 
     @property
     def selection(self) -> Selection:
@@ -77,6 +79,15 @@ class Plan(NamedTuple):
     def marks(self) -> Mapping[str, str]:
         """What was begun, by uid."""
         return {entry.uid: entry.mark for entry in self.entries if entry.mark}
+
+    def manner(self, asked: Manner) -> Manner:
+        """How it is carried out: as it was to be, at the pace that is asked for now. Raises `UsageError`."""
+        if not asked.wait and (self.remedies or any(entry.canary and not entry.ended for entry in self.entries)):
+            raise UsageError("the plan has a canary, or pods to evict or create, and --no-wait waits for nothing")
+        respects = self.respects_budgets or asked.respects_budgets
+        return asked._replace(
+            everything=self.everything, remedies=self.remedies, marks=self.marks, respects_budgets=respects
+        )
 
     @property
     def remedies(self) -> Collection[str]:
@@ -187,6 +198,7 @@ def _parsed(found: object) -> Plan:
         everything=fields.boolean(found, "allPods") or False,
         evict=fields.boolean(found, "evict") or False,
         recreate=fields.boolean(found, "recreate") or False,
+        respects_budgets=fields.boolean(found, "respectPdb") or False,
         bake=bake,
         entries=entries,
     )
@@ -216,6 +228,7 @@ def _document(plan: Plan) -> Mapping[str, Any]:
         "allPods": plan.everything,
         "evict": plan.evict,
         "recreate": plan.recreate,
+        "respectPdb": plan.respects_budgets,
         "bakeSeconds": plan.bake,
         "items": [
             {
@@ -263,19 +276,19 @@ class Record:
                 "no plan is kept for --resume: the Namespace kube-system, which tells clusters apart, cannot be read"
             )
             return
-        if self._path:
-            self._save()
-            return
         try:
-            self._path = files.new("fsm-restart")
+            fresh = "" if self._path else files.new("fsm-restart")
         except OSError as error:
             yield Warned(f"no plan is kept for --resume: {error.strerror}: {error.filename}")
             return
+        self._path = self._path or fresh
         self._save()
-        if self._trouble:
-            yield Warned(f"no plan is kept for --resume: {self._trouble}: {self._path}")
-            Path(self._path).unlink()
+        if self._trouble and fresh:
+            yield Warned(f"no plan is kept for --resume: {self._trouble}: {fresh}")
+            Path(fresh).unlink()
             self._path = self._trouble = ""
+        elif self._trouble:
+            yield Warned(f"the plan {self._path} cannot be kept up to date: {self._trouble}")
 
     def keep(self, number: int, turn: Turn) -> None:
         """Note how far a job is."""
@@ -337,4 +350,4 @@ def _entries(before: Sequence[Entry], work: Work) -> tuple[list[Entry], Mapping[
 def _carried_over(entry: Entry, why: str) -> Entry:
     if entry.ended:
         return entry
-    return entry._replace(text=why) if why else entry._replace(state="left", text="it is gone, skipped or current")
+    return entry._replace(text=why) if why else entry._replace(state="gone", text="it is gone, skipped or current")

@@ -8,7 +8,7 @@ from typing import Any
 
 from kubectl_fsm import fields, rollouts, workloads
 from kubectl_fsm.cluster.interface import PODS, Cluster
-from kubectl_fsm.errors import FsmError, InvalidObject
+from kubectl_fsm.errors import FsmError, InvalidObject, RolloutFailed
 from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import Comparison, Upcoming, carries, difference
 from kubectl_fsm.meshes import Installation
@@ -62,12 +62,12 @@ def plan(
         compare = comparisons[installations.index(installation)]
         target = Target(subject, installation, namespace)
         mark = manner.marks.get(subject.workload.uid)
-        if carries_mark(target.top, mark) and rollouts.rolling(target.top):
-            steps.append(Step(subject, target, (), ("its restart goes on",)))
-        elif mark and subject.workload.bare and not subject.pods:
+        if mark and subject.workload.bare and not subject.pods:
             steps.append(Step(subject, target, (), ("it is deleted, and to be created anew",), remedy=RECREATE))
         else:
-            steps.append(_step(_manifested(target) if RECREATE in manner.remedies else target, compare, manner))
+            step = _step(_manifested(target) if RECREATE in manner.remedies else target, compare, manner)
+            goes_on = _goes_on(target.top, mark, right=not step.outdated)
+            steps.append(Step(subject, target, (), ("its restart goes on",), begun=True) if goes_on else step)
     return steps
 
 
@@ -174,20 +174,23 @@ class Restart:
         self._path = rollouts.restart_field(target.top) or ()
         self._before: Any = None
         self._moment = ""
+        self._follows = False
         self._old: set[str] = set()
 
     def prepare(self, current: Object, pods: Sequence[Object], judge: Judge) -> Generator[Event, bool, Outcome | None]:
         mark = self._manner.marks.get(self._target.subject.workload.uid)
-        if carries_mark(current, mark) and rollouts.rolling(current):
-            self._moment = str(mark)
-            return None
-        if reason := obstacles.held_back(current) or obstacles.rolling(current) or self._no_room():
-            return Outcome("left", reason)
         template = workloads.template(current) or self._target.subject.template
         mesh = self._target.installation.mesh
         same = judge.renew() and template == self._target.subject.template
-        restarted = carries_mark(current, mark) and rollouts.progress(current).done
         right = not any(carries(pod, mesh) and judge.wrong(pod, template) for pod in pods)
+        if _goes_on(current, mark, right=right):
+            if reason := rollouts.holds_back(current):
+                raise RolloutFailed(reason)
+            self._follows, self._moment = True, str(mark)
+            return None
+        if reason := obstacles.held_back(current) or obstacles.rolling(current) or self._no_room():
+            return Outcome("left", reason)
+        restarted = carries_mark(current, mark) and rollouts.progress(current).done
         if right and (restarted or not self._manner.everything):
             said = "it was restarted before" if restarted else "its pods run current rules by now"
             return Outcome("current", said)
@@ -206,7 +209,7 @@ class Restart:
         return headroom.held(self._cluster, self._target.subject.workload) if self._manner.respects_budgets else ""
 
     def write(self, current: Object) -> Generator[Event, bool, Object]:
-        if self._moment:
+        if self._follows:
             return current
         self._before = _at(current, self._path)
         self._moment = _now()
@@ -233,6 +236,8 @@ class Restart:
         return "somebody restarted it again meanwhile"
 
     def take_back(self) -> Generator[Event, bool, str]:
+        if self._follows:
+            return "it was begun before, so it is not taken back: what there was before that is not known"
         yield self._target.turn("writing", ": new pods are wrong, the restart is taken back")
         try:
             persist(partial(self._set, self._before))
@@ -248,6 +253,14 @@ class Restart:
         top = self._target.subject.workload.top
         named = {"metadata": {"uid": fields.text(top.object, "metadata", "uid")}}
         return self._cluster.patch(top.resource, fields.name(top.object), top.namespace, patch | named)
+
+
+def _goes_on(obj: Object, mark: str | None, *, right: bool) -> bool:
+    """Whether a restart that was begun before is to be followed to its end; `right`: no pod runs other rules than it should.
+
+    Where old pods are left and the controller has given up, only another restart makes it try again.
+    """
+    return carries_mark(obj, mark) and not rollouts.progress(obj).done and (right or rollouts.rolling(obj))
 
 
 def carries_mark(obj: Object, mark: str | None) -> bool:

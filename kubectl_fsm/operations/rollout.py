@@ -5,11 +5,12 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from functools import partial
+from http import HTTPStatus
 from typing import NamedTuple, Protocol
 
 from kubectl_fsm import fields, rollouts, workloads
 from kubectl_fsm.cluster.interface import EVENTS, PODS, Cluster, View
-from kubectl_fsm.errors import FsmError, NotFound, RolloutFailed
+from kubectl_fsm.errors import ApiError, FsmError, NotFound, RolloutFailed
 from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import Comparison, Upcoming, difference, upcoming
 from kubectl_fsm.meshes import Installation, Mesh
@@ -155,7 +156,8 @@ class Rollout:
                 return (yield from self._watched())
             return (yield from self._begin())
         except FsmError as error:
-            return failure(error, self.stage if self._written and not isinstance(error, RolloutFailed) else "")
+            told = isinstance(error, RolloutFailed) or (_is_refusal(error) and not self._written)
+            return failure(error, "" if told else self.stage)
 
     def _begin(self) -> Generator[Event, bool, Outcome]:
         """Begin, and leave it at that."""
@@ -270,6 +272,11 @@ def _refusal(cluster: Cluster, workload: Workload, seconds: float) -> str:
     failed = [event for event in own if event.get("reason") == "FailedCreate" and _seen_at(event) >= since]
     latest = max(failed, key=_seen_at, default={})
     return str(latest.get("message", ""))
+
+
+def _is_refusal(error: FsmError) -> bool:
+    """Whether a server has said no, so that nothing came of what it was asked."""
+    return isinstance(error, ApiError) and error.status < HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def failure(error: FsmError, stage: str) -> Outcome:

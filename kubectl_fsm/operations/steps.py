@@ -18,7 +18,7 @@ class Step(NamedTuple):
     `target` is None where nothing tells its mesh. `outdated` pods run other rules than the next pod would; `changes`
     are what the next pods gain and lose; `left` is the outcome where nothing is done about it, with the reason;
     `notes` is what to know before; `remedy` is how its pods are replaced that have no rolling update (`obstacles.EVICT`,
-    `RECREATE`).
+    `RECREATE`). `begun`: a restart before has begun it, and it is followed to its end.
     """
 
     subject: Subject
@@ -28,6 +28,7 @@ class Step(NamedTuple):
     left: Outcome | None = None
     notes: Sequence[str] = ()
     remedy: str = ""
+    begun: bool = False
 
     @property
     def title(self) -> str:

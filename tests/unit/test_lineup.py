@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from kubectl_fsm.errors import UsageError
+from kubectl_fsm.errors import Refused, UsageError
 from kubectl_fsm.operations import lineup
 from kubectl_fsm.reports import Failed, Note
 from tests.unit import test_rolling
@@ -266,3 +266,12 @@ def test_a_budget_that_has_no_room_at_its_turn_is_respected_too(roll):
     for words, expected in ((["--respect-pdb"], ("deploy/web", "left", FULL)), ([], ("deploy/web", "done", ""))):
         world = World(*shop("api", "web"), steps=copy.deepcopy(steps))
         assert results(roll(world, "--all", *words)[0])[1] == expected
+
+
+def test_a_canary_without_rules_proves_nothing(carry_out):
+    bare = pod("web-1")
+    bare["spec"] = {**bare["spec"], "initContainers": []}
+    for pods, said in (((), "it has no running pods"), ((bare,), "its pods were made before they could be injected")):
+        world = World(*shop("api"), workload(), *pods)
+        with pytest.raises(Refused, match=f"the canary deploy/web in shop proves nothing: {said}"):
+            carry_out(world, "restart", "--all", "-n", "shop", "--canary=deploy/web", "--yes")

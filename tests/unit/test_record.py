@@ -14,7 +14,7 @@ from kubectl_fsm.operations import record
 from kubectl_fsm.reports import Failed, Lineup, Note, Question, Turn, Warned
 from tests.unit import test_rolling
 from tests.unit.test_guards_offline import NAMESPACE
-from tests.unit.test_lineup import fleet
+from tests.unit.test_lineup import budget, fleet
 from tests.unit.test_rolling import (
     DEADLINE,
     GOOD,
@@ -122,6 +122,7 @@ def test_all_of_it(roll):
         "allPods": True,
         "evict": False,
         "recreate": False,
+        "respectPdb": False,
         "bakeSeconds": 0,
         "items": [
             entry("api", "failed", mark=MOMENT, message=f"deploy/api in shop: {report.items[0].detail}"),
@@ -359,7 +360,7 @@ def test_what_has_not_ended_is_restarted(resume, state):
     assert files() == []
 
 
-@pytest.mark.parametrize("state", ["done", "started", "current", "left", "unchanged"])
+@pytest.mark.parametrize("state", ["done", "started", "current", "gone", "unchanged"])
 @pytest.mark.parametrize("everything", [True, False])
 def test_what_has_ended_is_not_repeated(resume, state, everything):
     world = World(*shop("api", "web"))
@@ -431,9 +432,10 @@ def test_pods_of_the_restart_before_are_judged(resume):
     world = World(*begun(HALF, pod("web-1"), wrong), steps={"web": [nothing]})
     report, _ = resume(world, plan(entry(state="rolling", mark=MOMENT)))
     assert report.items[0].detail == (
-        "pod web-new: its rules would need +6379 outbound-port; the restart was taken back"
+        "pod web-new: its rules would need +6379 outbound-port; "
+        "it was begun before, so it is not taken back: what there was before that is not known"
     )
-    assert world.restarted == ["deploy/web"], "it is taken back, and no more"
+    assert world.restarted == []
 
 
 @pytest.mark.parametrize(
@@ -452,7 +454,7 @@ def test_a_restart_of_all_pods_that_ended_unseen(resume, clock, status, script, 
         world.steps["web"] = [says("Deployment", "web")]
     report, _ = resume(world, plan(entry(state="rolling", mark=MOMENT), allPods=True))
     assert results(report)[0][1:] == expected
-    assert world.restarted == ["deploy/web"] * (expected[0] != "current")
+    assert world.restarted == ["deploy/web"] * (expected[0] == "done")
 
 
 def test_what_ended_well_unseen_is_current(resume):
@@ -460,13 +462,13 @@ def test_what_ended_well_unseen_is_current(resume):
     assert (report.items, texts(events, Note), files()) == ([], ["no workload runs outdated rules"], [])
 
 
-def test_what_is_gone_is_left(resume):
+def test_what_is_gone_is_no_more_to_do(resume):
     world = World(*shop("web"))
     seen = []
     path = plan(entry("gone"), entry())
     report, _ = resume(world, path, hears=lambda event: seen.append(kept()) if isinstance(event, Turn) else None)
     assert results(report) == [("deploy/web", "done", "")]
-    assert {state for name, state, _ in seen[0] if name == "gone"} == {"left"}
+    assert {state for name, state, _ in seen[0] if name == "gone"} == {"gone"}
     assert files() == []
     report, _ = resume(World(PORT, NAMESPACE), plan(entry("gone")))
     assert (report.items, files()) == ([], [])
@@ -509,3 +511,53 @@ def test_what_fails_again_stays_in_the_same_plan(resume):
     assert (files(), len(errors(events))) == (["plan.json"], 1)
     assert texts(events, Question) == []
     assert fields.annotations(world.at("Deployment", "web")["spec"]["template"]) == {}
+
+
+PULLS = {"containerStatuses": [{"name": "app", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}
+
+
+def test_what_does_not_serve_yet_is_followed(resume):
+    """All pods are new, as with the strategy Recreate, and none of them serves: that is no success."""
+    new = {**pod("web-new", script=GOOD, annotations={RESTARTED: MOMENT}), "status": PULLS}
+    status = {**SERVES, "availableReplicas": 0, "readyReplicas": 0}
+    world = World(*begun(status, new), steps={"web": [nothing] * 70})
+    report, _ = resume(world, plan(entry(state="failed", mark=MOMENT)))
+    assert results(report)[0][:2] == ("deploy/web", "failed")
+    assert "ImagePullBackOff, for 60 s now" in report.items[0].detail
+    assert (world.restarted, len(files())) == ([], 1)
+
+
+def test_a_rollout_that_is_paused_meanwhile_has_not_ended(resume):
+    objects = begun(HALF, pod("web-1"), NEW)
+    objects[2]["spec"]["paused"] = True
+    report, _ = resume(World(*objects), plan(entry(state="failed", mark=MOMENT)))
+    assert results(report)[0][1] == "failed"
+    assert report.items[0].detail.startswith("its rollout is paused")
+    assert len(files()) == 1
+
+
+@pytest.mark.parametrize("more", [{"evict": True}, {"recreate": True}, {"items": [{**entry(), "canary": True}]}])
+def test_what_is_waited_for_does_not_go_without(resume, more):
+    path = plan(entry(), **more)
+    with pytest.raises(UsageError, match="--no-wait waits for nothing"):
+        resume(World(*shop("web")), path, "--no-wait")
+
+
+def test_budgets_are_respected_as_they_were_to_be(resume):
+    report, _ = resume(World(*shop("web"), budget()), plan(entry(), respectPdb=True))
+    assert results(report)[0][1] == "left"
+    assert len(files()) == 1
+
+
+def test_a_rollout_that_uses_up_its_own_budget_is_followed(resume):
+    world = World(*begun(HALF, pod("web-1"), NEW), budget(), steps={"web": [nothing]})
+    report, _ = resume(world, plan(entry(state="rolling", mark=MOMENT), respectPdb=True))
+    assert results(report)[0][1] != "left"
+
+
+def test_a_plan_that_cannot_be_written_again_is_said_before_the_first(resume):
+    path = plan(entry())
+    Path("plan.json.new").mkdir()
+    _, events = resume(World(*shop("web")), path)
+    said = [type(event) is Warned and "cannot be kept up to date" in event.text for event in events]
+    assert said.index(True) < [isinstance(event, Turn) for event in events].index(True)
