@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
@@ -82,6 +83,10 @@ class Streams(NamedTuple):
         """Write text from a cluster or a file: as it is through a pipe, made safe on a terminal."""
         self.stdout.write(visible_text(text) if self.stdout.isatty() else text)
 
+    def discard(self) -> None:
+        """Write no more data: nobody reads them."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
+
     def say(self, text: str) -> None:
         """Write a line for the user beside the data."""
         self.stderr.write(visible_text(text) + "\n")
@@ -95,13 +100,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(words, streams)
         streams.stdout.flush()
     except FsmError as error:
-        _say_error(streams, error, words)
+        with suppress(BrokenPipeError):
+            _say_error(streams, error, words)
         return error.exit_code
     except KeyboardInterrupt:
         streams.say("\ninterrupted")
         return _INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), streams.stdout.fileno())
+        streams.discard()
         return 1
     except Exception as error:  # noqa: BLE001 - whatever it is, a user gets a line and not a traceback
         bug = FsmError(f"this should not happen: {type(error).__name__}: {error}", "it is a bug; -v=8 shows where")
@@ -215,6 +221,9 @@ def _drive(
             event = work.send(answer)
     except StopIteration as end:
         return end.value, failures
+    except BrokenPipeError as error:
+        streams.discard()
+        raise FsmError("the output was closed, so the work was stopped", "what was begun goes on by itself") from error
     finally:
         narrator.clear()
 

@@ -47,6 +47,10 @@ class Lineup(NamedTuple):
     where: str = ""
 
 
+WORKING = ("begun", "writing", "rolling", "baking")
+"""States of a turn that goes on."""
+
+
 class Turn(NamedTuple):
     """A workload's turn, as it goes; `text` says it in a line that names the workload.
 
@@ -66,7 +70,7 @@ class Turn(NamedTuple):
 
     @property
     def ends(self) -> bool:
-        return self.state not in ("begun", "writing", "rolling", "baking")
+        return self.state not in WORKING
 
 
 Event = Note | Warned | Question | Failed | Lineup | Turn

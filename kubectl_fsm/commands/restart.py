@@ -21,6 +21,7 @@ from kubectl_fsm.reports import Event, Failed, Note, RestartReport
 
 FORMATS = ("wide", "json", "yaml", "name")
 _MOST_PARALLEL = 100
+_USUAL = ("--max-parallel=1", "--pause=0", "--timeout=10m")
 _WHAT = ("--selector", "--all", "--all-namespaces", "--namespace", "--all-pods", "--canary", EVICT, RECREATE)
 """Options that say what is restarted, as a plan does."""
 USAGE = f"""Roll the workloads whose pods run outdated rules, and verify the new pods' rules.
@@ -30,8 +31,8 @@ one, options say where to look: -l, --all or -A. The order is that of the names,
 Deployments before StatefulSets before DaemonSets. Before the first workload is restarted, the mesh's injector is asked
 for the next pod of each; while one would be wrong, nothing is restarted. After a rollout that fails, or whose new pods
 run wrong rules, no other is begun, and what is left to do stays in a plan file for --resume. So it does after Ctrl-C:
-once lets end what runs, twice leaves at once. A workload annotated kubectl-fsm/restart: disabled is left alone,
-and without --evict or --recreate so is one that has no rolling update.
+once lets end what runs, twice (or SIGTERM) leaves at once. A workload annotated kubectl-fsm/restart: disabled (or
+anything but enabled) is left alone, and without --evict or --recreate so is one that has no rolling update.
 
 Usage:
   kubectl fsm restart [options] [--] [TARGET...]
@@ -67,7 +68,10 @@ Options:
 
 
 class Restart(NamedTuple):
-    """Which workloads, and how. `resume`: the plan file that says which; empty where the selection does."""
+    """Which workloads, and how. `resume`: the plan file that says which; empty where the selection does.
+
+    `pace` are the options that a resumed restart wants again.
+    """
 
     selection: Selection
     resume: str
@@ -78,6 +82,7 @@ class Restart(NamedTuple):
     options: queue.Options
     manner: Manner
     preflight: bool
+    pace: Sequence[str]
 
     def run(self, connect: Connect) -> Generator[Event, bool, RestartReport]:
         plan = record.read(self.resume) if self.resume else None
@@ -107,14 +112,15 @@ class Restart(NamedTuple):
         if not selection.names and not self.resume:
             steps = restart.in_order(steps)
         if not steps:
-            yield Note("no workload runs outdated rules")
+            yield Note("no workload is left to restart" if self.skip else "no workload runs outdated rules")
         yield from lineup.notes(steps, room)
         if not self.options.dry_run and self.preflight:
             manner = manner._replace(asked_at=(yield from restart.asked(cluster, steps, self.options.timeout)))
         work = restart.work(cluster, owners, steps, manner)
         if canary:
             work = lineup.canary_first(cluster, owners, work, canary, plan.bake)
-        report = yield from queue.run(cluster, work, self.options, Record(plan, work, cluster.words, self.resume))
+        words = [*self.pace, *cluster.words]
+        report = yield from queue.run(cluster, work, self.options, Record(plan, work, words, self.resume))
         for item in report.items if selection.names else ():
             if item.result == "left":
                 yield Failed(Refused(f"{item.workload} in {item.namespace} was not restarted: {item.detail}"))
@@ -174,4 +180,5 @@ def parse(arguments: Arguments) -> Restart:
             remedies=remedies,
         ),
         preflight=not arguments.flag("--skip-preflight"),
+        pace=[word for word in arguments.again("--max-parallel", "--pause", "--timeout") if word not in _USUAL],
     )

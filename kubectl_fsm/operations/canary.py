@@ -48,12 +48,16 @@ class Canary:
         return outcome
 
     def _current(self) -> Generator[Event, bool, Outcome]:
-        yield self._target.turn("begun", ": its pods run current rules")
+        yield self._target.turn(
+            "begun", ": its pods run current rules already, so it tells only whether they are healthy"
+        )
         return Outcome("current")
 
     def _baked(self) -> Generator[Event, bool, None]:
         """Look at it for so long. Raises `RolloutFailed` where it is not healthy in the end, or cannot be any more."""
         begun = told = time.monotonic()
+        if self._bake:
+            yield self._target.turn("baking", f": right, to stay healthy for {durations.text(self._bake)}")
         judge, before = Judge(self._cluster, self._target), None
         total = durations.text(self._bake)
         with closing(watch(self._cluster, self._owners, self.subject.workload)) as states:

@@ -20,6 +20,8 @@ from kubectl_fsm.operations.owners import Workload
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.reports import ListChange
 
+_FEW = 5
+"""Workloads, or namespaces, that a command line names one by one, at most."""
 _VERBS: Mapping[ExclusionList, str] = {
     OUTBOUND_PORTS: "exclude-port",
     INBOUND_PORTS: "exclude-port --inbound",
@@ -65,6 +67,7 @@ def _otherwise(workload: Workload) -> str:
 
 def _restart(labels: Sequence[str], namespace: str, remedy: str, words: Sequence[str]) -> str:
     options = [remedy] if remedy else []
+    labels = labels if len(labels) <= _FEW else ["--all"]
     return f"kubectl fsm restart {shlex.join([*labels, '-n', namespace, *options, *words])}"
 
 
@@ -81,7 +84,10 @@ def follow(resource: Resource, title: str, words: Sequence[str]) -> str:
 
 
 def apply_all(subjects: Sequence[Subject], words: Sequence[str]) -> Sequence[str]:
-    """The same for many: one command for all of a namespace that are restarted alike, then the rest one by one."""
+    """The same for many: one command for all of a namespace that are restarted alike, then the rest one by one.
+
+    More than a few are not named but meant by `--all`, or `-A`: a restart picks what is outdated itself.
+    """
     alike: dict[tuple[str, str], list[str]] = {}
     rest = []
     for subject in subjects:
@@ -90,5 +96,9 @@ def apply_all(subjects: Sequence[Subject], words: Sequence[str]) -> Sequence[str
             rest.append(f"{subject}: {said}")
         else:
             alike.setdefault((workload.namespace, obstacles.remedy(workload)), []).append(workload.label)
+    everywhere = len({namespace for namespace, _ in alike}) > _FEW
+    options = dict.fromkeys(remedy for _, remedy in alike if remedy)
+    if everywhere:
+        return [f"kubectl fsm restart {shlex.join(['-A', *options, *words])}", *rest]
     commands = [_restart(labels, namespace, remedy, words) for (namespace, remedy), labels in alike.items()]
     return [*commands, *rest]

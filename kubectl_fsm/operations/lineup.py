@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from kubectl_fsm import fields
 from kubectl_fsm.cluster.interface import NAMESPACES, Cluster
-from kubectl_fsm.errors import Refused, UsageError
+from kubectl_fsm.errors import NotFound, Refused, UsageError
 from kubectl_fsm.operations.canary import Canary
 from kubectl_fsm.operations.headroom import Headroom
 from kubectl_fsm.operations.obstacles import EVICT, RECREATE
@@ -55,11 +55,15 @@ def fit(step: Step) -> Step:
 def _matcher(cluster: Cluster, option: str, word: str) -> Callable[[Step], bool]:
     """Tells the steps that `[NAMESPACE/]KIND/NAME` or `ns/NAME` means. Raises `UsageError` and `NotFound`."""
     *namespace, kind, name = word.split("/") if word.count("/") in (1, 2) else ("", "")
+    forms = f"write KIND/NAME or NAMESPACE/KIND/NAME{', ns/NAME for a namespace' if option == '--skip' else ''}"
     if not kind or not name or namespace == [""]:
-        raise UsageError(f"{option} {word!r} is not a workload", "write KIND/NAME or NAMESPACE/KIND/NAME")
-    resource = cluster.resource_named(kind)
+        raise UsageError(f"{option} {word!r} is not a workload", forms)
+    try:
+        resource = cluster.resource_named(kind)
+    except NotFound as error:
+        raise UsageError(f"{option} {word}: {error.message}", forms) from error
     if resource == NAMESPACES and option == "--canary":
-        raise UsageError(f"{option} {word}: a namespace is not a workload", "write KIND/NAME or NAMESPACE/KIND/NAME")
+        raise UsageError(f"{option} {word}: a namespace is not a workload", forms)
 
     def matches(step: Step) -> bool:
         workload = step.subject.workload

@@ -79,13 +79,16 @@ def agree(
         for text in questions:
             yield Warned(text)
     elif questions or len(steps) > 1:
-        count = len(steps)
-        rolls = f"this rolls {count} workload{'s' if count != 1 else ''}"
+        rolls = f"this rolls {_workloads(len(steps))}"
         head = [f"{cluster.origin}, {about}", *([rolls] if steps else [])] if about else [f"{cluster.origin}: {rolls}"]
         titles = [f"  {step.title}" for step in steps[:_LISTED]]
-        more = [f"  and {count - _LISTED} more"] if count > _LISTED else []
+        more = [f"  and {len(steps) - _LISTED} more"] if len(steps) > _LISTED else []
         if not (yield Question("\n".join([*head, *titles, *more, *questions]))):
             raise Declined("not confirmed; nothing was written")
+
+
+def _workloads(count: int) -> str:
+    return f"{count} workload{'s' if count != 1 else ''}"
 
 
 def _failures(items: Sequence[RestartItem], resume: str) -> Iterator[Failed]:
@@ -96,12 +99,8 @@ def _failures(items: Sequence[RestartItem], resume: str) -> Iterator[Failed]:
     for item in stopped:
         text = f"{item.workload} in {item.namespace}: {item.detail}{rest}"
         if item.result == "failed":
-            mend = (
-                f"mend it, then {resume}"
-                if resume
-                else "mend it, then roll what is outdated by then with kubectl fsm restart"
-            )
-            yield Failed(RolloutFailed(text, mend))
+            again = resume or "repeat the command: what is done is not done again"
+            yield Failed(RolloutFailed(text, f"mend it, then {again}"))
         else:
             yield Failed(Interrupted(f"interrupted at {text}", f"to go on: {resume}" if resume else _REPEAT))
         rest = ""

@@ -21,11 +21,12 @@ from kubectl_fsm.operations.owners import Located, Workload
 from kubectl_fsm.operations.steps import Step, Work
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.operations.targets import Selection
-from kubectl_fsm.reports import Event, Note, Turn, Warned
+from kubectl_fsm.reports import WORKING, Event, Note, Turn, Warned
 
 API_VERSION, KIND = "kubectl-fsm/v1", "RestartPlan"
 _ENDED = ("done", "started", "current", "unchanged", "gone")
 """Results after which nothing is to be done about a workload any more."""
+_STATES = ("", "waiting", *_ENDED, *WORKING, "left", "failed", "interrupted")
 _LARGEST = 64 * 1024 * 1024
 """Bytes of a plan file, at most."""
 _LONGEST = 24 * 60 * 60
@@ -214,7 +215,9 @@ def _filled(found: Object, *path: fields.Step) -> str:
 def _entry(found: Object, index: int) -> Entry:
     names = ("apiVersion", "kind", "namespace", "name", "uid")
     api_version, kind, namespace, name, uid = (_filled(found, "items", index, key) for key in names)
-    state, mark, text = (fields.text(found, "items", index, key) for key in ("state", "mark", "message"))
+    if (state := fields.text(found, "items", index, "state")) not in _STATES:
+        raise InvalidObject(f"items[{index}].state is {state!r}, which is none")
+    mark, text = (fields.text(found, "items", index, key) for key in ("mark", "message"))
     canary = fields.boolean(found, "items", index, "canary") or False
     return Entry(api_version, kind, namespace, name, uid, canary, state, mark, text)
 
@@ -287,6 +290,8 @@ class Record:
             yield Warned(f"no plan is kept for --resume: {self._trouble}: {fresh}")
             Path(fresh).unlink()
             self._path = self._trouble = ""
+        elif len(self._places) > 1 and fresh:
+            yield Note(f"what is left to do is kept in {fresh}")
         elif self._trouble:
             yield Warned(f"the plan {self._path} cannot be kept up to date: {self._trouble}")
 

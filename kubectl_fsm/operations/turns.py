@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, Protocol
 
@@ -76,12 +76,14 @@ class Turns:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """While the block runs, Ctrl-C is news, unless somebody else minds it already."""
-        elsewhere = threading.current_thread() is not threading.main_thread()
-        if elsewhere or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-            yield
-            return
-        with _on_interrupt(self._interrupt):
+        """While the block runs, Ctrl-C is news, unless somebody else minds it already; SIGTERM is as Ctrl-C twice."""
+        news = {signal.SIGINT: self._interrupt, signal.SIGTERM: self._end}
+        usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+        with ExitStack() as handlers:
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in news.items():
+                    if signal.getsignal(number) is usual[number]:
+                        handlers.enter_context(_on(number, handler))
             yield
 
     def take(self, jobs: Mapping[int, Job]) -> Generator[Event, bool, Mapping[int, Outcome]]:
@@ -115,11 +117,15 @@ class Turns:
     def _interrupt(self, *_: object) -> None:
         self._news.put(None)
 
+    def _end(self, *_: object) -> None:
+        self._news.put(None)
+        self._news.put(None)
+
     def _pass_on(self, worker: "_Worker", event: Event) -> Generator[Event, bool, None]:
         if isinstance(event, Turn):
             self._keep(worker.number, event)
         asks = isinstance(event, Question) and signal.getsignal(signal.SIGINT) == self._interrupt
-        with _on_interrupt(signal.default_int_handler) if asks else nullcontext():
+        with _on(signal.SIGINT, signal.default_int_handler) if asks else nullcontext():
             answer = yield event
         worker.answers.put(answer)
 
@@ -172,13 +178,13 @@ class _Worker(threading.Thread):
 
 
 @contextmanager
-def _on_interrupt(handler: Callable[..., object]) -> Iterator[None]:
-    """Ctrl-C calls `handler` while the block runs; the default one ends the program, as while somebody is being asked."""
-    before = signal.signal(signal.SIGINT, handler)
+def _on(number: signal.Signals, handler: Callable[..., object]) -> Iterator[None]:
+    """A signal calls `handler` while the block runs; Ctrl-C's default one ends the program, as while somebody is asked."""
+    before = signal.signal(number, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
 
 
 def _interruption(running: Iterable[Subject]) -> str:

@@ -285,6 +285,13 @@ def _workload_names(report: StatusReport) -> Sequence[str]:
     return [item.workload if report.scope else f"{item.workload} -n {item.namespace}" for item in report.shown]
 
 
+def _rolled_names(report: RestartReport) -> Sequence[str]:
+    """Of several namespaces with the words that name each."""
+    several = len({item.namespace for item in report.items}) > 1
+    rolled = [item for item in report.items if item.result in _ROLLED]
+    return [f"{item.workload} -n {item.namespace}" if several else item.workload for item in rolled]
+
+
 def _names(report: Report) -> Sequence[str]:
     shown: Mapping[type, Callable[[Any], Sequence[str]]] = {
         StatusReport: _workload_names,
@@ -293,7 +300,7 @@ def _names(report: Report) -> Sequence[str]:
         ExclusionsReport: lambda report: [item.object for item in report.items],
         EditReport: lambda report: [report.object],
         EditsReport: lambda report: [edit.object for edit in report.edits],
-        RestartReport: lambda report: [item.workload for item in report.items if item.result in _ROLLED],
+        RestartReport: _rolled_names,
         VersionReport: lambda report: [f"{mesh.mesh}/{mesh.version}" for mesh in report.meshes or ()],
     }
     return shown[type(report)](report)

@@ -71,9 +71,9 @@ def test_it_goes_first_and_the_others_when_it_has_baked(roll):
     ]
     assert (world.restarted, world.observed) == (["deploy/web", "deploy/api"], ["web", "web", "api"])
     assert 120 <= moments["deploy/api", "shop", "begun"] - moments["deploy/web", "shop", "writing"] < 130
-    assert states(events) == ["begun", "writing", *["baking"] * 10, "done", "begun", "writing", "done"]
+    assert states(events) == ["begun", "writing", *["baking"] * 11, "done", "begun", "writing", "done"]
     told = [event.text for event in events if isinstance(event, Turn) and event.state == "baking"]
-    assert (told[0], told[-1]) == ("deploy/web in shop: healthy, 11s of 2m", "deploy/web in shop: healthy, 1m50s of 2m")
+    assert (told[1], told[-1]) == ("deploy/web in shop: healthy, 11s of 2m", "deploy/web in shop: healthy, 1m50s of 2m")
     assert [event.total for event in events if isinstance(event, Lineup)] == [2]
     assert files() == []
 
@@ -133,7 +133,8 @@ def test_what_passes_while_it_bakes_is_said_and_no_failure(roll):
     assert [item.result for item in report.items] == ["done", "done"]
     told = [event.text for event in events if isinstance(event, Turn) and event.state == "baking"]
     trouble = "pod web-new1 is not ready: ContainersNotReady: containers: [app]"
-    assert told[0] == f"deploy/web in shop: {trouble}, 11s of 2m"
+    assert told[0] == "deploy/web in shop: right, to stay healthy for 2m"
+    assert told[1] == f"deploy/web in shop: {trouble}, 11s of 2m"
     assert told[-1].startswith("deploy/web in shop: healthy, 1m")
 
 
@@ -167,7 +168,9 @@ def test_one_whose_pods_are_current_is_baked_all_the_same(carry_out):
         ("deploy/b", "done"),
     ]
     assert (world.restarted, world.observed) == (["deploy/a", "deploy/b"], ["web", "a", "b"])
-    assert texts(events, Turn)[0] == "deploy/web in shop: its pods run current rules"
+    assert texts(events, Turn)[0] == (
+        "deploy/web in shop: its pods run current rules already, so it tells only whether they are healthy"
+    )
     (asked,) = texts(events, Question)
     assert asked.startswith("context test: this rolls 2 workloads\n  deploy/a ")
     assert "deploy/web" not in asked

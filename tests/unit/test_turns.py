@@ -280,6 +280,16 @@ def test_a_signal_that_comes_just_before_a_wait_is_heard_soon(monkeypatch):
     assert (drive.results, len(drive.notes)) == ({0: "done"}, 1)
 
 
+def test_sigterm_leaves_at_once():
+    """As Ctrl-C twice; afterwards it ends the program again."""
+    never = threading.Event()
+    job, last = Job("a", turn(), lambda: never.wait(10)), Job("b")
+    drive = Drive(job, last, hears=lambda event: isinstance(event, Turn) and signal.raise_signal(signal.SIGTERM))
+    assert (drive.outcomes, last.begun.is_set()) == ({0: Outcome("interrupted", "stage of a")}, False)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    never.set()
+
+
 def test_ctrl_c_twice_leaves_at_once_and_nobody_writes_any_more():
     noted, never, written = threading.Event(), threading.Event(), []
     over = Job("a", lambda: noted.wait(10))
