@@ -18,6 +18,8 @@ RESTART = "kubectl-fsm/restart"
 EVICT, RECREATE = "--evict", "--recreate"
 """Remedies, as `restart` spells them: pods go through the eviction API, and a bare pod is made from its manifest."""
 _MENDS = {EVICT: "replaces its pods", RECREATE: "does, from its last applied manifest"}
+REPLACED = {EVICT: "evicted pod by pod", RECREATE: "deleted and created anew"}
+"""How pods are replaced with a remedy."""
 
 
 class Obstacle(NamedTuple):

@@ -33,7 +33,7 @@ def run(
     """
     jobs = [(number, job) for number, (_, job) in enumerate(work) if job]
     rolled = [number for number, _ in jobs if not work[number][0].left]
-    outcomes: Mapping[int, Outcome] = {number: Outcome("planned") for number in rolled}
+    outcomes: Mapping[int, Outcome] = {number: Outcome("planned", work[number][0].replaced) for number in rolled}
     if not options.dry_run:
         yield from agree(cluster, [work[number][0] for number in rolled], (), yes=options.yes)
         meshes = ", ".join(dict.fromkeys(work[number][0].mesh for number, _ in jobs))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from kubectl_fsm import workloads
 from kubectl_fsm.cluster.interface import Cluster
 from kubectl_fsm.fields import Object
+from kubectl_fsm.operations.obstacles import REPLACED
 from kubectl_fsm.operations.rollout import Target
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.operations.turns import Job, Outcome
@@ -32,7 +33,7 @@ class Step(NamedTuple):
 
     @property
     def title(self) -> str:
-        """`deploy/web in shop (12 pods): +6379 outbound-port`."""
+        """`sts/db in shop (3 pods, evicted pod by pod): +6379 outbound-port`."""
         return f"{self.subject}{self._about}"
 
     def introduction(self, cluster: Cluster) -> str:
@@ -48,7 +49,13 @@ class Step(NamedTuple):
     def _about(self) -> str:
         count = sum(map(workloads.lives, self.subject.pods))
         changes = f": {', '.join(self.changes)}" if self.changes else ""
-        return f" ({count} pod{'s' if count != 1 else ''}){changes}"
+        replaced = f", {self.replaced}" if self.remedy else ""
+        return f" ({count} pod{'s' if count != 1 else ''}{replaced}){changes}"
+
+    @property
+    def replaced(self) -> str:
+        """How its pods are replaced, where that is by no rollout."""
+        return REPLACED.get(self.remedy, "")
 
     def item(self, outcome: Outcome) -> RestartItem:
         """The line of a report."""

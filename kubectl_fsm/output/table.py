@@ -251,10 +251,11 @@ def _restart(report: RestartReport, style: Style) -> str:
 
 
 def _came_of(item: RestartItem) -> str:
-    """`12/12 verified`, the reason, or before the restart what it will change."""
+    """`12/12 verified`, the reason, or before the restart what it will change, and how where that is by no rollout."""
+    before = item.result in ("planned", "not begun")
     if item.result == "done":
         return f"{item.verified}/{item.pods} verified"
-    return ", ".join(item.changes) if item.result in ("planned", "not begun") else item.detail
+    return "; ".join(filter(None, [", ".join(item.changes), item.detail])) if before else item.detail
 
 
 def _diff(before: Object, after: Object) -> str:
