@@ -85,11 +85,10 @@ def _trouble(current: Object | None, pods: Sequence[Object], before: Mapping[tup
     for name, container in restarted:
         return f"container {container} of pod {name} has restarted"
     progress = rollouts.progress(current)
-    return (
-        ""
-        if progress.done or not rollouts.restart_field(current)
-        else progress.failed or f"{progress.available} of {progress.wanted} pods are available"
-    )
+    there = rollouts.on_delete(current) and progress.available >= progress.wanted  # its revisions tell nothing
+    if progress.done or there or not rollouts.restart_field(current):
+        return ""
+    return progress.failed or f"{progress.available} of {progress.wanted} pods are available"
 
 
 def _wrong(judge: Judge, target: Target, current: Object | None, pods: Sequence[Object]) -> str:
