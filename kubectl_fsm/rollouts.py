@@ -81,6 +81,14 @@ def progress(obj: Object) -> Progress:
     return kind.progress(spec, fields.mapping(obj, "status"))
 
 
+def wanted(obj: Object) -> int | None:
+    """How many pods its controller keeps; None for kinds of which that is not known: replicas may be of something else."""
+    if _group(obj) != "apps" and not _kind(obj):
+        return None
+    spec, status = fields.mapping(obj, "spec"), fields.mapping(obj, "status")
+    return _number(status, "desiredNumberScheduled", _number(spec, "replicas", 1))
+
+
 def creation_failure(obj: Object) -> str:
     """Why the controller cannot make pods, as the workload's conditions have it; empty where they do not say."""
     found = _condition(fields.mapping(obj, "status"), "ReplicaFailure")
@@ -95,8 +103,11 @@ def _observed(obj: Object) -> bool:
 
 
 def _kind(obj: Object) -> _Kind | None:
-    group = str(obj.get("apiVersion", "")).rpartition("/")[0]
-    return _KINDS.get((group, str(obj.get("kind"))))
+    return _KINDS.get((_group(obj), str(obj.get("kind"))))
+
+
+def _group(obj: Object) -> str:
+    return str(obj.get("apiVersion", "")).rpartition("/")[0]
 
 
 def _number(values: Object, key: str, default: int = 0) -> int:

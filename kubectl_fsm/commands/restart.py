@@ -1,6 +1,5 @@
 """`kubectl fsm restart`."""
 
-import math
 from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
@@ -175,7 +174,7 @@ def parse(arguments: Arguments) -> Restart:
             timeout,
             wait=wait,
             everything=arguments.flag("--all-pods"),
-            asked_at=math.inf if arguments.flag("--skip-preflight") else -math.inf,
+            asks=not arguments.flag("--skip-preflight"),
             respects_budgets=arguments.flag("--respect-pdb"),
             remedies=remedies,
         ),

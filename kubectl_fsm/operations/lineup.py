@@ -91,7 +91,9 @@ def informed(steps: Sequence[Step], room: Headroom, *, respect: bool) -> Sequenc
 
 def _informed(step: Step, room: Headroom, *, respect: bool) -> Step:
     workload = step.subject.workload
-    held = next(room.budgets.holding(workload), "") if respect and not step.begun else ""
+    deleted = step.remedy == RECREATE and step.target and not step.target.subject.pods
+    heeds = respect and not (step.begun or deleted)
+    held = next(room.budgets.holding(workload), "") if heeds else ""
     if held:
         return step._replace(left=Outcome("left", held))
     return step._replace(notes=[*step.notes, *room.notes(workload, evicted=step.remedy == EVICT)])

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kubectl_fsm import fields
+from kubectl_fsm import fields, workloads
 from kubectl_fsm.cluster.interface import NAMESPACES, PODS, Cluster
 from kubectl_fsm.errors import Forbidden, InvalidObject, NotFound, Refused, UsageError
 from kubectl_fsm.fields import Object
@@ -15,7 +15,7 @@ from kubectl_fsm.meshes import Installation
 from kubectl_fsm.operations import applied, files
 from kubectl_fsm.operations.canary import Canary
 from kubectl_fsm.operations.lineup import fit
-from kubectl_fsm.operations.manner import Manner
+from kubectl_fsm.operations.manner import Manner, place
 from kubectl_fsm.operations.obstacles import EVICT, RECREATE
 from kubectl_fsm.operations.owners import Located, Workload
 from kubectl_fsm.operations.steps import Step, Work
@@ -53,6 +53,16 @@ class Entry(NamedTuple):
     def ended(self) -> bool:
         return self.state in _ENDED
 
+    @property
+    def recreated(self) -> bool:
+        """Whether it is a bare pod that was to be deleted; its manifest is in the file that `mark` names."""
+        return self.kind == PODS.kind and bool(self.mark)
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """What its workload is known by: the uid; that of a pod that is created anew changes, and its place does not."""
+        return [self.uid, f"{self.namespace}/{PODS.label}/{self.name}"] if self.recreated else [self.uid]
+
 
 class Plan(NamedTuple):
     """What a restart does, and where: `cluster` is the uid of the Namespace kube-system, which no two clusters share.
@@ -78,8 +88,8 @@ class Plan(NamedTuple):
 
     @property
     def marks(self) -> Mapping[str, str]:
-        """What was begun, by uid."""
-        return {entry.uid: entry.mark for entry in self.entries if entry.mark}
+        """What was begun; see `Entry.keys`."""
+        return {key: entry.mark for entry in self.entries if entry.mark for key in entry.keys}
 
     def manner(self, asked: Manner) -> Manner:
         """How it is carried out: as it was to be, at the pace that is asked for now. Raises `UsageError`."""
@@ -98,17 +108,13 @@ class Plan(NamedTuple):
     def of(self, subjects: Sequence[Subject]) -> Sequence[Subject]:
         """The subjects that wait, in the order of the plan; all of them where there is no plan yet.
 
-        A pod that was deleted to be created anew is the one of its name by now, or what its manifest says. Raises
-        `Refused` where that cannot be read.
+        A pod that was deleted to be created anew is the one of its name by now, or what its manifest says.
         """
         if not self.entries:
             return subjects
-        found = {subject.workload.uid: subject for subject in subjects}
-        found |= {_place(subject): subject for subject in subjects if subject.workload.bare}
-        waiting = [
-            (found.get(entry.uid) or _recreated(entry, found), entry) for entry in self.entries if not entry.ended
-        ]
-        return [subject for subject, _ in waiting if subject]
+        found = {key: subject for subject in subjects for key in _keys(subject)}
+        waiting = [_subject(entry, found) for entry in self.entries if not entry.ended]
+        return [subject for subject in waiting if subject]
 
     def canary(self, steps: Sequence[Step]) -> Step | None:
         """The step of the workload for which the others wait; None where none is left. Raises `Refused` as `lineup.fit`."""
@@ -135,20 +141,29 @@ class Plan(NamedTuple):
             )
 
 
-def _recreated(entry: Entry, found: Mapping[str, Subject]) -> Subject | None:
-    """The bare pod that an entry is about, whose uid is gone; None for what is gone for good."""
-    if entry.kind != PODS.kind or not entry.mark:
-        return None
-    place = f"{entry.namespace}/{entry.name}"
-    if place in found:
-        return found[place]
-    manifest = applied.read(entry.mark, entry.namespace, entry.name)
-    top = {**manifest, "metadata": {**fields.mapping(manifest, "metadata"), "uid": entry.uid}}
+def _keys(subject: Subject) -> Sequence[str]:
+    """As `Entry.keys`."""
+    workload = subject.workload
+    return [workload.uid, place(workload)] if workload.bare else [workload.uid]
+
+
+def _subject(entry: Entry, found: Mapping[str, Subject]) -> Subject | None:
+    """What an entry is about; None for what is gone for good."""
+    subject = next((found[key] for key in entry.keys if key in found), None)
+    if not entry.recreated or (subject and any(map(workloads.lives, subject.pods))):
+        return subject
+    return _recreated(entry)
+
+
+def _recreated(entry: Entry) -> Subject:
+    """A bare pod that was deleted; without a template, and with the reason, where its manifest cannot be read."""
+    metadata = {"namespace": entry.namespace, "name": entry.name, "uid": entry.uid}
+    try:
+        manifest = applied.read(entry.mark, entry.namespace, entry.name)
+    except Refused as error:
+        return Subject(Workload(Located(PODS, {"metadata": metadata}), None, error.message), ())
+    top = {**manifest, "metadata": {**fields.mapping(manifest, "metadata"), **metadata}}
     return Subject(Workload(Located(PODS, top), Located(PODS, manifest)), ())
-
-
-def _place(subject: Subject) -> str:
-    return f"{subject.workload.namespace}/{fields.name(subject.workload.top.object)}"
 
 
 def identity(cluster: Cluster) -> str:
@@ -335,20 +350,21 @@ def _entries(before: Sequence[Entry], work: Work) -> tuple[list[Entry], Mapping[
 
     What a plan had before is left where it is not even among the steps; what is left alone now stays to be done.
     """
-    why = {step.subject.workload.uid: step.left.detail for step, _ in work if step.left}
-    entries = [_carried_over(entry, why.get(entry.uid, "")) for entry in before]
-    known = {entry.uid: place for place, entry in enumerate(entries)}
+    why = {key: step.left.detail for step, _ in work if step.left for key in _keys(step.subject)}
+    entries = [_carried_over(entry, next((why[key] for key in entry.keys if key in why), "")) for entry in before]
+    known = {key: index for index, entry in enumerate(entries) for key in entry.keys}
     places = {}
     for number, (step, job) in enumerate(work):
+        if not job:
+            continue
         workload = step.subject.workload
-        if workload.uid not in known and job:
-            known[workload.uid] = len(entries)
+        index = next((known[key] for key in _keys(step.subject) if key in known), len(entries))
+        if index == len(entries):
             top = workload.top
             names = top.resource.api_version, top.resource.kind, workload.namespace, fields.name(top.object)
             entries.append(Entry(*names, workload.uid))
-        if job:
-            places[number] = place = known[workload.uid]
-            entries[place] = entries[place]._replace(state="waiting", text="", canary=isinstance(job, Canary))
+        places[number] = index
+        entries[index] = entries[index]._replace(state="waiting", text="", canary=isinstance(job, Canary))
     return entries, places
 
 

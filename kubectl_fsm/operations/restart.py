@@ -1,6 +1,5 @@
 """Which workloads run outdated rules, which of them a restart can mend, and the restart itself."""
 
-import math
 import time
 from collections.abc import Generator, Mapping, Sequence
 from functools import partial
@@ -14,7 +13,7 @@ from kubectl_fsm.interception import Comparison, Upcoming, carries, difference
 from kubectl_fsm.meshes import Installation
 from kubectl_fsm.operations import applied, headroom, meshes, obstacles, preflight
 from kubectl_fsm.operations.eviction import Eviction
-from kubectl_fsm.operations.manner import FRESH, Manner
+from kubectl_fsm.operations.manner import Manner
 from kubectl_fsm.operations.manner import now as _now
 from kubectl_fsm.operations.obstacles import EVICT, RECREATE
 from kubectl_fsm.operations.owners import Located, Owners
@@ -62,13 +61,28 @@ def plan(
         compare = comparisons[installations.index(installation)]
         target = Target(subject, installation, namespace)
         mark = manner.marks.get(subject.workload.uid)
-        if mark and subject.workload.bare and not subject.pods:
-            steps.append(Step(subject, target, (), ("it is deleted, and to be created anew",), remedy=RECREATE))
+        if subject.workload.bare and manner.mark(subject.workload):
+            steps.append(_begun(_manifested(target), compare, manner))
         else:
             step = _step(_manifested(target) if RECREATE in manner.remedies else target, compare, manner)
             goes_on = _goes_on(target.top, mark, right=not step.outdated)
             steps.append(Step(subject, target, (), ("its restart goes on",), begun=True) if goes_on else step)
     return steps
+
+
+def _begun(target: Target, compare: Comparison, manner: Manner) -> Step:
+    """The step of a bare pod whose recreation was begun before: it is gone on with, unless the pod is still to be deleted."""
+    subject = target.subject
+    workload = subject.workload
+    if subject.pods:
+        step = _step(target, compare, manner)
+        if step.outdated or workload.uid in manner.marks or (step.left and step.left.result == "left"):
+            return step
+        anew = target._replace(subject=subject._replace(pods=()))
+        return Step(subject, anew, (), ("its recreation goes on",), remedy=RECREATE)
+    if workload.refusal:
+        return Step(subject, target, (), (), Outcome("left", workload.refusal))
+    return Step(subject, target, (), ("its recreation goes on",), remedy=RECREATE)
 
 
 def in_order(steps: Sequence[Step]) -> Sequence[Step]:
@@ -195,15 +209,10 @@ class Restart:
             said = "it was restarted before" if restarted else "its pods run current rules by now"
             return Outcome("current", said)
         self._old = {fields.text(pod, "metadata", "uid") for pod in pods}
-        if not self._fresh(same=same):
+        if not self._manner.fresh(same=same):
             case = Case(self._target, judge, current, template)
             yield from preflight.assure(self._cluster, case, preflight.patience(self._manner.timeout))
         return None
-
-    def _fresh(self, *, same: bool) -> bool:
-        """Whether the injector's answer still holds; `same`: template and MeshConfig are as it was asked about."""
-        age = time.monotonic() - self._manner.asked_at
-        return age == -math.inf or (same and age <= FRESH)
 
     def _no_room(self) -> str:
         return headroom.held(self._cluster, self._target.subject.workload) if self._manner.respects_budgets else ""

@@ -224,7 +224,7 @@ class TestRecreation:
         (file,) = tmp_path.iterdir()
         assert re.fullmatch(rf"fsm-pod-{shop}-alone-[0-9a-f]{{4}}\.json", file.name)
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        assert f"pod/alone in {shop}: its manifest is in ./{file.name}\n" in done.stderr
+        assert f"pod/alone in {shop}: its manifest is in {file}\n" in done.stderr
         control_plane.kubectl("apply", "--dry-run=server", "-f", str(file))
         same = control_plane.kubectl("diff", "-f", str(file), check=False)
         assert (same.returncode, same.stdout) == (0, "")
@@ -260,7 +260,7 @@ class TestRecreation:
         assert (failed.returncode, results(failed)) == (1, {"pod/alone": "failed"})
         (file,) = tmp_path.glob("fsm-pod-*")
         assert "exceeded quota" in items(failed)["pod/alone"]["detail"]
-        assert f"it is deleted, and not created; if it is not there: kubectl apply -f ./{file.name}" in failed.stderr
+        assert f"it is deleted, and not created; if it is not there: kubectl apply -f {file}" in failed.stderr
         assert control_plane.list("pods", shop) == []
         (plan,) = tmp_path.glob("fsm-restart-*")
         assert f"kubectl fsm restart --resume ./{plan.name}" in failed.stderr

@@ -13,12 +13,14 @@ from kubectl_fsm.cli import _match
 from kubectl_fsm.cluster import selectors
 from kubectl_fsm.errors import ApiError, Conflict, Forbidden, NotFound, Refused, Unreachable, UsageError
 from kubectl_fsm.generator import render
-from kubectl_fsm.operations import canary, eviction, meshes, patience, recreation, restart, rollout, targets
+from kubectl_fsm.operations import canary, eviction, manner, meshes, patience, recreation, restart, rollout, targets
 from kubectl_fsm.operations.manner import Manner
 from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.targets import Selection
+from kubectl_fsm.output import grid, table
 from kubectl_fsm.reports import Note, Turn
 from tests.unit.test_guards_offline import OUT as LIST
+from tests.unit.test_guards_offline import meshconfig
 from tests.unit.test_rolling import GOOD, NAMESPACE, PORT, STALE, World, injected, owned_by, pod, workload
 
 SYSTEM = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system", "uid": "here"}}
@@ -104,7 +106,7 @@ def clock(monkeypatch, tmp_path):
     """Time passes in the world only, and files are the test's own."""
     current = SimpleNamespace(world=None)
     time = SimpleNamespace(monotonic=lambda: current.world.seconds, sleep=lambda seconds: current.world.sleep(seconds))  # noqa: PLW0108
-    for module in (rollout, restart, eviction, recreation, patience, canary):
+    for module in (rollout, restart, manner, eviction, recreation, patience, canary):
         monkeypatch.setattr(module, "time", time)
     monkeypatch.chdir(tmp_path)
     return current
@@ -129,7 +131,7 @@ def carried_out(clock):
 
 
 def database(*pods, kind="StatefulSet", **spec):
-    return [workload("db", kind, updateStrategy={"type": "OnDelete"}, **spec), *pods]
+    return [workload("db", kind, **{"replicas": len(pods), "updateStrategy": {"type": "OnDelete"}, **spec}), *pods]
 
 
 def serving(name, owner=SET, script=STALE, **more):
@@ -151,6 +153,9 @@ def test_the_next_goes_when_the_new_one_serves(carried_out):
     assert world.evicted == [("db-0", 0), ("db-1", 2), ("db-2", 4)]
     assert lines(events, "writing") == [
         f"sts/db in shop: pod db-{number} is evicted, {number} of 3 pods were evicted" for number in range(3)
+    ]
+    assert lines(events, "rolling") == [
+        f"sts/db in shop: pod db-{number} was evicted, {number + 1} of 3" for number in range(3)
     ]
     assert world.written == []
 
@@ -184,6 +189,91 @@ def test_no_new_one_that_serves_is_owed_to_an_old_one_that_did_not(carried_out):
     assert [name for name, _ in world.evicted] == ["db-1"]
 
 
+def test_a_repeat_does_not_take_the_next_one_while_the_one_before_does_not_serve(carried_out):
+    world = Kubelets(*database(*(serving(f"db-{number}") for number in range(3))))
+    world.lets_down = True
+    for _ in range(3):
+        report, _ = carried_out(world, "sts/db", "--evict", "--timeout=30s")
+        assert results(report)["sts/db"][0] == "failed"
+    assert [name for name, _ in world.evicted] == ["db-0"]
+    world.lets_down = False
+    report, _ = carried_out(world, "sts/db", "--evict")
+    assert [(item.result, item.verified, item.pods) for item in report.items] == [("done", 2, 2)]
+
+
+def test_a_repeat_does_not_take_the_next_one_while_one_is_missing(carried_out):
+    """Such as for a quota. One that does not serve may go: a StatefulSet makes no other before it does."""
+    world = Kubelets(*database(serving("db-0"), serving("db-1"), replicas=3))
+    report, _ = carried_out(world, "sts/db", "--evict", "--timeout=30s")
+    assert (results(report)["sts/db"][0], world.evicted) == ("failed", [])
+    broken = pod("db-0", SET, status={"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]})
+    world = Kubelets(*database(broken, replicas=3))
+    assert results(carried_out(world, "sts/db", "--evict")[0])["sts/db"][0] == "done"
+
+
+def test_a_right_pod_that_does_not_serve_holds_the_others(carried_out):
+    """It is broken for another reason."""
+    waiting = {"name": "app", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
+    broken = pod("db-1", SET, GOOD, status={"phase": "Running", "containerStatuses": [waiting]})
+    world = Kubelets(*database(serving("db-0"), broken))
+    report, _ = carried_out(world, "sts/db", "--evict", "--timeout=30s")
+    detail = "not done within 30 s; pod db-1: container app: ImagePullBackOff; 0 of 1 pods were evicted"
+    assert (results(report), world.evicted) == ({"sts/db": ("failed", detail)}, [])
+
+
+def test_the_replicas_of_an_unknown_kind_are_not_its_pods(carried_out):
+    class Full(Kubelets):
+        def _second(self):
+            self.missing = []
+
+    alone = fields.merged(OPERATOR, {"spec": {"replicas": 1}})
+    world = Full(alone, *(owned_by(KAFKA, serving(f"k-{number}")) for number in range(3)))
+    carried_out(world, "kafka/main", "--evict", "--timeout=30s")
+    assert [name for name, _ in world.evicted] == ["k-0"]
+
+
+def test_a_pod_of_several_budgets_ends_it_at_once(carried_out):
+    said = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+    world = Kubelets(*database(serving("db-0")), verdicts=[ApiError(500, "InternalError", said)])
+    report, _ = carried_out(world, "sts/db", "--evict")
+    assert results(report) == {"sts/db": ("failed", f"{said}; 0 of 1 pods were evicted")}
+    assert world.seconds == 1000
+
+
+def test_a_mesh_config_of_another_minute_is_asked_about_again(carried_out):
+    class Edited(Kubelets):
+        def try_create(self, *args):
+            made = super().try_create(*args)
+            self.meshconfig["spec"] = meshconfig(outboundPortExclusionList=[6379, 6380])["spec"]
+            return made
+
+    world = Edited(*database(serving("db-0")))
+    assert results(carried_out(world, "sts/db", "--evict")[0])["sts/db"][0] == "done"
+    assert len(world.trials) == 2
+    world = Edited(*database(serving("db-0")))
+    carried_out(world, "sts/db", "--evict", "--skip-preflight")
+    assert world.trials == []
+
+
+def test_how_long_an_answer_holds(clock):
+    clock.world = Kubelets()
+    asked = Manner(asked_at=1000.0)
+    assert (Manner().fresh(same=True), Manner(asks=False).fresh(same=False)) == (False, True)
+    assert (asked.fresh(same=True), asked.fresh(same=False)) == (True, False)
+    clock.world.seconds += 61
+    assert not asked.fresh(same=True)
+
+
+def test_that_pods_are_evicted_is_said(carried_out):
+    others = [workload("web", "ReplicaSet", replicas=1), serving("web-0", ("ReplicaSet", "web"))]
+    words = ("--all", "--evict")
+    report, _ = carried_out(Kubelets(*WORLDS["rs/db"], *others), *words, "--dry-run")
+    assert results(report) == dict.fromkeys(("rs/db", "rs/web"), ("planned", "evicted pod by pod"))
+    assert "planned  +6379 outbound-port; evicted pod by pod\n" in table.as_table(report, grid.Style())
+    _, events = carried_out(Kubelets(*WORLDS["rs/db"]), *words)
+    assert "rs/db in shop (1 pod, evicted pod by pod): +6379 outbound-port" in lines(events, "begun")[0]
+
+
 def test_a_pod_that_is_still_seen_counts_for_nothing(carried_out):
     """The watch is behind the eviction."""
 
@@ -205,7 +295,11 @@ def test_room_is_waited_for_and_that_is_said_once(carried_out):
     report, events = carried_out(world, "sts/db", "--evict")
     assert results(report)["sts/db"][0] == "done"
     assert world.evicted == [("db-0", 5 + 5 + 9), ("db-1", 21)]
-    assert lines(events, "rolling") == ["sts/db in shop: pod db-0 waits for room: no room; budget db needs 2"]
+    assert lines(events, "rolling") == [
+        "sts/db in shop: pod db-0 waits for room: no room; budget db needs 2",
+        "sts/db in shop: pod db-0 was evicted, 1 of 2",
+        "sts/db in shop: pod db-1 was evicted, 2 of 2",
+    ]
     assert lines(events, "writing")[:3] == [
         "sts/db in shop: pod db-0 is evicted, 0 of 2 pods were evicted",
         *["sts/db in shop: pod db-0 is evicted, again, 0 of 2 pods were evicted"] * 2,
@@ -284,8 +378,8 @@ OPERATOR = {
 }
 WORLDS = {
     "ds/db": database(serving("db-0", ("DaemonSet", "db")), kind="DaemonSet"),
-    "rs/db": [workload("db", "ReplicaSet"), serving("db-0", ("ReplicaSet", "db"))],
-    "cloneset/db": [workload("db", "CloneSet"), serving("db-0", CLONES)],
+    "rs/db": [workload("db", "ReplicaSet", replicas=1), serving("db-0", ("ReplicaSet", "db"))],
+    "cloneset/db": [workload("db", "CloneSet", replicas=1), serving("db-0", CLONES)],
     "kafka/main": [OPERATOR, owned_by(KAFKA, workload("db", "StatefulSet")), serving("db-0")],
     "kafka/main, its pods own": [OPERATOR, *(owned_by(KAFKA, serving(f"k-{number}")) for number in (0, 1))],
 }
@@ -426,12 +520,14 @@ def test_each_write_comes_after_an_event_and_the_stage_says_where_it_stands(cloc
         ("writing", "the eviction of pod db-0 was under way; 0 of 2 pods were evicted", 0),
         ("rolling", "0 of 2 pods were evicted", 0),
         ("writing", "the eviction of pod db-0 was under way; 0 of 2 pods were evicted", 0),
+        ("rolling", "1 of 2 pods were evicted", 1),
         ("writing", "the eviction of pod db-1 was under way; 1 of 2 pods were evicted", 1),
+        ("rolling", "2 of 2 pods were evicted", 2),
     ]
 
 
 def test_as_canary_it_has_to_stay_healthy(carried_out):
-    others = [workload("web", "ReplicaSet"), serving("web-0", ("ReplicaSet", "web"))]
+    others = [workload("web", "ReplicaSet", replicas=1), serving("web-0", ("ReplicaSet", "web"))]
 
     def stops(world):
         world.at("Pod", "new-1")["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}
@@ -440,6 +536,24 @@ def test_as_canary_it_has_to_stay_healthy(carried_out):
         world = Kubelets(*WORLDS["rs/db"], *others, events=events)
         report, _ = carried_out(world, "--all", "--evict", "--canary=rs/db", "--bake=30s")
         assert [item.result for item in report.items] == expected
+
+
+def test_as_canary_its_revisions_tell_nothing(carried_out):
+    """With OnDelete a StatefulSet's currentRevision never follows."""
+    status = {
+        "currentRevision": "a",
+        "updateRevision": "b",
+        "updatedReplicas": 0,
+        "replicas": 2,
+        "availableReplicas": 2,
+    }
+    objects = [fields.merged(obj, {"status": status}) for obj in database(kind="StatefulSet", replicas=2)]
+    world = Kubelets(*objects, serving("db-0"), serving("db-1"))
+    report, _ = carried_out(world, "--all", "--evict", "--canary=sts/db", "--bake=30s")
+    assert results(report)["sts/db"] == ("done", "")
+    world.at("StatefulSet", "db")["status"]["availableReplicas"] = 1
+    report, _ = carried_out(world, "--all", "--canary=sts/db", "--bake=30s")
+    assert results(report)["sts/db"][1].endswith("1 of 2 pods are available")
 
 
 @pytest.mark.parametrize("option", ["--evict", "--recreate"])

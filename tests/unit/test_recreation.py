@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from kubectl_fsm import fields
-from kubectl_fsm.errors import ApiError, Forbidden, Refused, Unreachable
+from kubectl_fsm.errors import ApiError, Conflict, Forbidden, Refused, Unreachable
 from kubectl_fsm.operations import applied, files, meshes, restart, targets
 from kubectl_fsm.operations.manner import Manner
 from kubectl_fsm.operations.owners import Owners
@@ -15,7 +15,7 @@ from kubectl_fsm.operations.targets import Selection
 from kubectl_fsm.reports import Note, Turn
 from tests.unit.test_eviction import Kubelets, carried_out, clock, lines, results, serving  # noqa: F401 - fixtures
 from tests.unit.test_guards_offline import OUT
-from tests.unit.test_rolling import GOOD
+from tests.unit.test_rolling import GOOD, STALE
 
 MANIFEST = {
     "apiVersion": "v1",
@@ -58,14 +58,12 @@ def test_it_is_created_from_what_was_applied(carried_out, tmp_path):  # noqa: F8
     assert json.loads(path.read_text()) == MANIFEST
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     notes = [event.text for event in events if isinstance(event, Note)]
-    assert f"pod/alone in shop: its manifest is in ./{path.name}" in notes
+    assert f"pod/alone in shop: its manifest is in {path}" in notes
     assert lines(events, "writing") == [
         "pod/alone in shop: it is deleted, to be created anew",
         "pod/alone in shop: it is created",
     ]
-    assert [event.mark for event in events if isinstance(event, Turn) and event.state == "writing"] == [
-        f"./{path.name}"
-    ] * 2
+    assert [event.mark for event in events if isinstance(event, Turn) and event.state == "writing"] == [str(path)] * 2
     assert [trial["spec"] for trial in world.trials] == [MANIFEST["spec"]], "the injector was asked about the manifest"
 
 
@@ -158,12 +156,18 @@ def test_what_happens_before_its_turn(carried_out, tmp_path):  # noqa: F811
 QUOTA = Forbidden(403, "Forbidden", "exceeded quota")
 
 
-@pytest.mark.parametrize("error", [QUOTA, Unreachable("cut"), ApiError(500, "", "failed calling webhook")])
+BUSY = Conflict(409, "Conflict", 'Operation cannot be fulfilled on resourcequotas "few": the object has been modified')
+
+
+@pytest.mark.parametrize("error", [QUOTA, BUSY, Unreachable("cut"), ApiError(500, "", "failed calling webhook")])
 def test_a_creation_that_fails_is_tried_again(carried_out, error):  # noqa: F811
     world = Kubelets(bare(), verdicts=[None, error, error])
     report, events = carried_out(world, "pod/alone", "--recreate")
     assert (results(report)["pod/alone"][0], len(world.created)) == ("done", 1)
-    assert lines(events, "rolling") == [f"pod/alone in shop: it cannot be created yet: {error.message}"]
+    assert lines(events, "rolling") == [
+        "pod/alone in shop: it was deleted, and is created anew",
+        f"pod/alone in shop: it cannot be created yet: {error.message}",
+    ]
 
 
 @pytest.mark.parametrize("errors", [[QUOTA] * 1000, [ApiError(422, "Invalid", "exceeded quota")]])
@@ -171,7 +175,7 @@ def test_a_creation_that_cannot_be_names_the_file_and_is_resumed(carried_out, tm
     world = Kubelets(bare(), verdicts=[None, *errors])
     report, _ = carried_out(world, "pod/alone", "--recreate", "--timeout=30s")
     path = saved(tmp_path)
-    by_hand = f"it is deleted, and not created; if it is not there: kubectl apply -f ./{path.name}"
+    by_hand = f"it is deleted, and not created; if it is not there: kubectl apply -f {path}"
     assert results(report) == {"pod/alone": ("failed", f"exceeded quota; {by_hand}")}
     (plan,) = tmp_path.glob("fsm-restart-*")
     world.verdicts = []
@@ -187,8 +191,57 @@ def test_a_resumed_one_that_is_there_again_is_looked_at(carried_out, tmp_path): 
     (plan,) = tmp_path.glob("fsm-restart-*")
     world.put({**bare(script=GOOD), "metadata": {**bare()["metadata"], "uid": "applied"}})
     report, _ = carried_out(world, f"--resume={plan.name}", scope=())
-    assert report.items == [], "it runs current rules"
-    assert len(world.deleted) == 1
+    assert results(report) == {"pod/alone": ("done", "")}, "it runs current rules, and serves"
+    assert (len(world.deleted), world.created, plan.exists()) == (1, [], False)
+
+
+def test_one_that_still_goes_is_created_when_it_has_gone(carried_out, tmp_path):  # noqa: F811
+    class Held(Kubelets):
+        def delete(self, resource, name, namespace, uid):
+            self.at("Pod", name)["metadata"]["deletionTimestamp"] = "now"
+
+    world = Held(bare())
+    carried_out(world, "pod/alone", "--recreate", "--timeout=30s")
+    (plan,) = tmp_path.glob("fsm-restart-*")
+    world.events = {round(world.seconds - 1000) + 20: lambda world: world.take("Pod", "alone")}
+    report, _ = carried_out(world, f"--resume={plan.name}", scope=())
+    assert results(report) == {"pod/alone": ("done", "")}
+    assert (len(world.created), plan.exists()) == (1, False)
+
+
+def test_a_new_one_that_does_not_serve_is_verified_when_resumed(carried_out, tmp_path):  # noqa: F811
+    world = Kubelets(bare())
+    world.lets_down = True
+    carried_out(world, "pod/alone", "--recreate", "--all-pods", "--timeout=9s")
+    (plan,) = tmp_path.glob("fsm-restart-*")
+    for _ in range(2):
+        report, _ = carried_out(world, f"--resume={plan.name}", "--timeout=9s", scope=())
+        detail = "it is not ready within 9 s; it was created anew, and is not verified"
+        assert results(report) == {"pod/alone": ("failed", detail)}
+        assert [one["state"] for one in json.loads(plan.read_text())["items"]] == ["failed"]
+    world.lets_down = False
+    report, _ = carried_out(world, f"--resume={plan.name}", scope=())
+    assert [(item.result, item.verified, item.pods) for item in report.items] == [("done", 1, 1)]
+    assert (len(world.deleted), len(world.created), plan.exists()) == (1, 1, False)
+
+
+def test_a_new_one_that_is_wrong_is_created_once_more_when_resumed(carried_out, tmp_path):  # noqa: F811
+    world = Kubelets(bare(), script=STALE)
+    carried_out(world, "pod/alone", "--recreate")
+    (plan,) = tmp_path.glob("fsm-restart-*")
+    world.script = None
+    report, _ = carried_out(world, f"--resume={plan.name}", scope=())
+    assert (results(report)["pod/alone"][0], len(world.deleted), plan.exists()) == ("done", 2, False)
+
+
+def test_it_is_resumed_from_another_folder(carried_out, tmp_path, monkeypatch):  # noqa: F811
+    world = Kubelets(bare(), verdicts=[None, *[QUOTA] * 1000])
+    carried_out(world, "pod/alone", "--recreate", "--timeout=30s")
+    (plan,) = tmp_path.glob("fsm-restart-*")
+    world.verdicts = []
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert results(carried_out(world, f"--resume={plan}", scope=())[0]) == {"pod/alone": ("done", "")}
 
 
 @pytest.mark.parametrize("text", ["{", json.dumps({**MANIFEST, "kind": "Secret"}), None])
@@ -200,9 +253,24 @@ def test_a_resumed_one_whose_file_is_no_good(carried_out, tmp_path, text):  # no
     path.unlink()
     if text:
         path.write_text(text)
-    with pytest.raises(Refused, match=path.name):
-        carried_out(world, f"--resume={plan.name}", scope=())
-    assert world.created == []
+    world.verdicts = []
+    other = bare(changed(metadata={"name": "other"}))
+    other["metadata"] |= {"name": "other", "uid": "other"}
+    world.put(other)
+    kept = json.loads(plan.read_text())
+    kept["items"] = [
+        *kept["items"],
+        {**kept["items"][0], "name": "other", "uid": "other", "state": "waiting", "mark": ""},
+    ]
+    plan.write_text(json.dumps(kept))
+    report, _ = carried_out(world, f"--resume={plan.name}", scope=())
+    assert results(report)["pod/other"] == ("done", "")
+    result, detail = results(report)["pod/alone"]
+    assert result == "left"
+    assert str(path) in detail
+    assert [fields.name(made) for made in world.created] == ["other"]
+    first, _ = json.loads(plan.read_text())["items"]
+    assert (first["state"], first["message"]) == ("failed", detail)
 
 
 def test_a_lost_answer(carried_out):  # noqa: F811
@@ -224,6 +292,72 @@ def test_a_lost_answer(carried_out):  # noqa: F811
     assert (results(report)["pod/alone"][0], len(world.deleted), len(world.created)) == ("done", 1, 1)
 
 
+def test_one_that_was_there_and_went_again(carried_out):  # noqa: F811
+    """Somebody's create wins, and the pod is gone by the time it is looked at."""
+    world = Kubelets(bare(), verdicts=[None, Conflict(409, "AlreadyExists", "it is there")])
+    report, _ = carried_out(world, "pod/alone", "--recreate")
+    assert (results(report)["pod/alone"][0], len(world.created)) == ("done", 1)
+
+
+def test_a_manifest_that_was_applied_meanwhile_is_asked_about(carried_out):  # noqa: F811
+    newer = changed(spec={"containers": [{"name": "app", "image": "newer"}]})
+
+    class Applied(Kubelets):
+        def try_create(self, *args):
+            made = super().try_create(*args)
+            self.at("Pod", "alone")["metadata"]["annotations"][applied.ANNOTATION] = json.dumps(newer)
+            return made
+
+    world = Applied(bare())
+    report, _ = carried_out(world, "pod/alone", "--recreate")
+    assert results(report)["pod/alone"][0] == "done"
+    assert [trial["spec"] for trial in world.trials] == [MANIFEST["spec"], newer["spec"]]
+
+
+def test_who_says_so_has_it_deleted_unasked(carried_out):  # noqa: F811
+    world = Kubelets(bare())
+    report, _ = carried_out(world, "pod/alone", "--recreate", "--skip-preflight")
+    assert (results(report)["pod/alone"][0], world.trials) == ("done", [])
+
+
+BUDGET = {
+    "apiVersion": "policy/v1",
+    "kind": "PodDisruptionBudget",
+    "metadata": {"name": "alone", "namespace": "shop"},
+    "spec": {"selector": {"matchLabels": {"app": "alone"}}},
+    "status": {"disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 1},
+}
+
+
+def test_a_budget_without_room_at_its_turn(carried_out):  # noqa: F811
+    class Late(Kubelets):
+        def try_create(self, *args):
+            self.put(BUDGET)
+            return super().try_create(*args)
+
+    world = Late(bare())
+    report, _ = carried_out(world, "pod/alone", "--recreate", "--respect-pdb")
+    left = {"pod/alone": ("left", "PodDisruptionBudget alone has no room (1 healthy of 1 wanted)")}
+    assert (results(report), world.deleted) == (left, [])
+
+
+def test_a_budget_does_not_hold_what_is_deleted_already(carried_out, tmp_path):  # noqa: F811
+    world = Kubelets(bare(), verdicts=[None, *[QUOTA] * 1000])
+    carried_out(world, "pod/alone", "--recreate", "--timeout=30s")
+    (plan,) = tmp_path.glob("fsm-restart-*")
+    world.verdicts = []
+    world.put(BUDGET)
+    report, _ = carried_out(world, f"--resume={plan.name}", "--respect-pdb", scope=())
+    assert results(report) == {"pod/alone": ("done", "")}
+
+
+def test_that_it_is_deleted_is_said(carried_out):  # noqa: F811
+    report, _ = carried_out(Kubelets(bare()), "--all", "--recreate", "--dry-run")
+    assert results(report) == {"pod/alone": ("planned", "deleted and created anew")}
+    _, events = carried_out(Kubelets(bare()), "--all", "--recreate")
+    assert "pod/alone in shop (1 pod, deleted and created anew): +6379 outbound-port" in lines(events, "begun")[0]
+
+
 def test_a_pod_that_does_not_go(carried_out, tmp_path):  # noqa: F811
     class Held(Kubelets):
         def delete(self, resource, name, namespace, uid):
@@ -231,7 +365,7 @@ def test_a_pod_that_does_not_go(carried_out, tmp_path):  # noqa: F811
 
     world = Held(bare())
     report, _ = carried_out(world, "pod/alone", "--recreate", "--timeout=30s")
-    by_hand = f"its deletion was under way; if it is not there: kubectl apply -f ./{saved(tmp_path).name}"
+    by_hand = f"its deletion was under way; if it is not there: kubectl apply -f {saved(tmp_path)}"
     assert results(report) == {"pod/alone": ("failed", f"it is not gone within 30 s; {by_hand}")}
     assert world.created == []
 
@@ -267,6 +401,7 @@ def test_each_write_comes_after_an_event_and_the_stage_says_where_it_stands(cloc
     assert seen == [
         ("begun", "nothing was written", 0, 0),
         ("writing", f"its deletion was under way; if it is not there: kubectl apply -f {path}", 0, 0),
+        ("rolling", f"its deletion was under way; if it is not there: kubectl apply -f {path}", 1, 0),
         ("writing", f"it is deleted, and not created; if it is not there: kubectl apply -f {path}", 1, 0),
     ]
 

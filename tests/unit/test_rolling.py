@@ -18,7 +18,7 @@ from kubectl_fsm.cluster import discovery, selectors
 from kubectl_fsm.cluster.interface import BUILT_IN, Resource
 from kubectl_fsm.errors import ApiError, Conflict, Declined, Forbidden, NotFound, Refused, Unreachable, UsageError
 from kubectl_fsm.generator import render
-from kubectl_fsm.operations import canary, patience, restart, rollout, turns
+from kubectl_fsm.operations import canary, manner, patience, restart, rollout, turns
 from kubectl_fsm.reports import Failed, Lineup, Note, Question, Turn, Warned
 from tests.unit.test_guards_offline import NAMESPACE, OUT, meshconfig, template
 
@@ -309,7 +309,7 @@ def clock(monkeypatch, tmp_path):
     def sleep(seconds):
         current.world.sleep(seconds)
 
-    for module in (rollout, restart, patience, canary):
+    for module in (rollout, restart, manner, patience, canary):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=monotonic, sleep=sleep))
     monkeypatch.setattr(restart, "_now", lambda: next(current.now))
     interrupt = turns.Turns._interrupt
