@@ -56,7 +56,8 @@ def plan(
         namespace = namespaces.get(subject.workload.namespace)
         installation = meshes.of_pod(installations, namespace, *subject.pods)
         if installation is None:
-            steps.append(Step(subject, None, (), (), Outcome("current", "nothing tells which mesh it belongs to")))
+            result = "left" if manner.mark(subject.workload) else "current"  # what was begun stays in the plan
+            steps.append(Step(subject, None, (), (), Outcome(result, "nothing tells which mesh it belongs to")))
             continue
         compare = comparisons[installations.index(installation)]
         target = Target(subject, installation, namespace)

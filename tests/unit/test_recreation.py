@@ -8,7 +8,7 @@ import pytest
 
 from kubectl_fsm import fields
 from kubectl_fsm.errors import ApiError, Conflict, Forbidden, Refused, Unreachable
-from kubectl_fsm.operations import applied, files, meshes, restart, targets
+from kubectl_fsm.operations import applied, files, meshes, record, restart, targets
 from kubectl_fsm.operations.manner import Manner
 from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.targets import Selection
@@ -232,6 +232,16 @@ def test_a_new_one_that_is_wrong_is_created_once_more_when_resumed(carried_out, 
     world.script = None
     report, _ = carried_out(world, f"--resume={plan.name}", scope=())
     assert (results(report)["pod/alone"][0], len(world.deleted), plan.exists()) == ("done", 2, False)
+
+
+def test_a_deleted_one_is_not_forgotten_where_nothing_tells_its_mesh(clock, tmp_path):  # noqa: F811
+    clock.world = world = Kubelets()
+    (mesh,) = meshes.find(world)
+    (tmp_path / "alone.json").write_text(json.dumps(MANIFEST))
+    entry = record.Entry("v1", "Pod", "shop", "alone", "old", mark=str(tmp_path / "alone.json"))
+    plan = record.Plan("here", (), everything=False, bake=0, entries=[entry])
+    (step,) = restart.plan([mesh, mesh._replace(name="other")], plan.of(()), {}, Manner(marks=plan.marks))
+    assert step.left == ("left", "nothing tells which mesh it belongs to", 0, 0)
 
 
 def test_it_is_resumed_from_another_folder(carried_out, tmp_path, monkeypatch):  # noqa: F811
