@@ -150,7 +150,7 @@ def test_what_happens_before_its_turn(carried_out, tmp_path):  # noqa: F811
     ):
         world = Late(happens)
         assert results(carried_out(world, "pod/alone", "--recreate")[0]) == {"pod/alone": ("left", said)}
-        assert world.deleted == list(tmp_path.iterdir()) == []
+        assert world.deleted == list(tmp_path.glob("fsm-pod-*")) == []
 
 
 QUOTA = Forbidden(403, "Forbidden", "exceeded quota")
