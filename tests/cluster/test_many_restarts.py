@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,19 @@ def started(fsm_plugin, folder, *words):
         )
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def a_rolls(control_plane, fsm, fsm_plugin, folder, *, seconds):
+    """A restart of a, whose three pods take so long each, and then of b; while a rolls the block runs."""
+    shop = fsm.namespace()
+    control_plane.apply(slowly(workloads.deployment("a", shop, replicas=3), seconds), workloads.deployment("b", shop))
+    ready_pods(control_plane, shop, "a", 3)
+    ready_pods(control_plane, shop, "b")
+    fsm.set(outboundPortExclusionList=[6379])
+    with started(fsm_plugin, folder, "restart", "--all", "-n", shop, "--yes") as process:
+        control_plane.wait(lambda: revisions(control_plane, shop, "a") == 2, "a rolls")
+        yield shop, process
 
 
 def moments(control_plane, shop, names="abc"):
@@ -224,13 +238,7 @@ def test_killed_in_the_middle_nothing_is_restarted_twice(control_plane, fsm, fsm
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c(control_plane, fsm, fsm_plugin, folder, presses):
     """Once: what rolls is let end. Twice: it is left at once. The plan goes on after both."""
-    shop = fsm.namespace()
-    control_plane.apply(slowly(workloads.deployment("a", shop, replicas=3), 2), workloads.deployment("b", shop))
-    ready_pods(control_plane, shop, "a", 3)
-    ready_pods(control_plane, shop, "b")
-    fsm.set(outboundPortExclusionList=[6379])
-    with started(fsm_plugin, folder, "restart", "--all", "-n", shop, "--yes") as process:
-        control_plane.wait(lambda: revisions(control_plane, shop, "a") == 2, "a rolls")
+    with a_rolls(control_plane, fsm, fsm_plugin, folder, seconds=2) as (shop, process):
         process.send_signal(signal.SIGINT)
         said = threading.Event()
         lines = []
@@ -344,13 +352,7 @@ def test_a_budget_without_room_is_said_and_respected_on_request(control_plane, f
 
 def test_a_template_that_is_changed_back_ends_the_restart(control_plane, fsm, fsm_plugin, folder):
     """As a GitOps controller does it that takes `restartedAt` for drift."""
-    shop = fsm.namespace()
-    control_plane.apply(slowly(workloads.deployment("a", shop, replicas=2), 60), workloads.deployment("b", shop))
-    ready_pods(control_plane, shop, "a", 2)
-    ready_pods(control_plane, shop, "b")
-    fsm.set(outboundPortExclusionList=[6379])
-    with started(fsm_plugin, folder, "restart", "--all", "-n", shop, "--yes") as process:
-        control_plane.wait(lambda: revisions(control_plane, shop, "a") == 2, "a rolls")
+    with a_rolls(control_plane, fsm, fsm_plugin, folder, seconds=60) as (shop, process):
         back = {"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": None}}}}}
         control_plane.kubectl("patch", "deploy/a", "-n", shop, "--type=merge", "-p", json.dumps(back))
         _, err = process.communicate(timeout=60)

@@ -21,7 +21,20 @@ from kubectl_fsm.output import grid, table
 from kubectl_fsm.reports import Note, Turn
 from tests.unit.test_guards_offline import OUT as LIST
 from tests.unit.test_guards_offline import meshconfig
-from tests.unit.test_rolling import GOOD, NAMESPACE, PORT, STALE, World, injected, owned_by, pod, workload
+from tests.unit.test_lineup import budget
+from tests.unit.test_rolling import (
+    GOOD,
+    KAFKA,
+    NAMESPACE,
+    OPERATOR,
+    PORT,
+    STALE,
+    World,
+    injected,
+    owned_by,
+    pod,
+    workload,
+)
 
 SYSTEM = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system", "uid": "here"}}
 READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
@@ -369,13 +382,6 @@ def test_fewer_pods_by_an_autoscaler_are_enough(carried_out):
 
 
 CLONES = ("CloneSet", "db")
-KAFKA = ("Kafka", "main", "kafka.example/v1")
-OPERATOR = {
-    "apiVersion": "kafka.example/v1",
-    "kind": "Kafka",
-    "metadata": {"name": "main", "namespace": "shop"},
-    "spec": {"replicas": 2},
-}
 WORLDS = {
     "ds/db": database(serving("db-0", ("DaemonSet", "db")), kind="DaemonSet"),
     "rs/db": [workload("db", "ReplicaSet", replicas=1), serving("db-0", ("ReplicaSet", "db"))],
@@ -493,16 +499,9 @@ def test_what_is_left_of_it_is_resumed(carried_out, tmp_path):
 
 
 def test_a_budget_without_room(carried_out):
-    budget = {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": {"name": "db", "namespace": "shop"},
-        "spec": {"selector": {"matchLabels": {"app": "db"}}},
-        "status": {"disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 1},
-    }
-    world = Kubelets(*database(serving("db-0")), budget)
+    world = Kubelets(*database(serving("db-0")), budget("db", selector={"matchLabels": {"app": "db"}}))
     report, events = carried_out(world, "sts/db", "--evict", "--respect-pdb")
-    assert results(report) == {"sts/db": ("left", "PodDisruptionBudget db has no room (1 healthy of 1 wanted)")}
+    assert results(report) == {"sts/db": ("left", "PodDisruptionBudget db has no room (2 healthy of 3 wanted)")}
     report, events = carried_out(world, "sts/db", "--evict")
     assert any("; evictions wait for it" in event.text for event in events if isinstance(event, Note))
 

@@ -15,6 +15,7 @@ from kubectl_fsm.operations.targets import Selection
 from kubectl_fsm.reports import Note, Turn
 from tests.unit.test_eviction import Kubelets, carried_out, clock, lines, results, serving  # noqa: F401 - fixtures
 from tests.unit.test_guards_offline import OUT
+from tests.unit.test_lineup import budget
 from tests.unit.test_rolling import GOOD, STALE
 
 MANIFEST = {
@@ -330,13 +331,7 @@ def test_who_says_so_has_it_deleted_unasked(carried_out):  # noqa: F811
     assert (results(report)["pod/alone"][0], world.trials) == ("done", [])
 
 
-BUDGET = {
-    "apiVersion": "policy/v1",
-    "kind": "PodDisruptionBudget",
-    "metadata": {"name": "alone", "namespace": "shop"},
-    "spec": {"selector": {"matchLabels": {"app": "alone"}}},
-    "status": {"disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 1},
-}
+BUDGET = budget("alone", selector={"matchLabels": {"app": "alone"}})
 
 
 def test_a_budget_without_room_at_its_turn(carried_out):  # noqa: F811
@@ -347,7 +342,7 @@ def test_a_budget_without_room_at_its_turn(carried_out):  # noqa: F811
 
     world = Late(bare())
     report, _ = carried_out(world, "pod/alone", "--recreate", "--respect-pdb")
-    left = {"pod/alone": ("left", "PodDisruptionBudget alone has no room (1 healthy of 1 wanted)")}
+    left = {"pod/alone": ("left", "PodDisruptionBudget alone has no room (2 healthy of 3 wanted)")}
     assert (results(report), world.deleted) == (left, [])
 
 
