@@ -48,9 +48,9 @@ Options:
   -l, --selector=SELECTOR          the workloads that own the pods with these labels
       --all                        all workloads of the namespace
       --all-pods                   also workloads whose pods run current rules
-      --evict                          where there is no rolling update (OnDelete, ReplicaSets, operators' children),
-                                       evict pod by pod; where a PodDisruptionBudget has no room, wait for it
-      --recreate                       delete a bare pod and create it from its last applied manifest, saved to a file
+      --evict                      where there is no rolling update (OnDelete, ReplicaSets, operators' children),
+                                   evict pod by pod; where a PodDisruptionBudget has no room, wait for it
+      --recreate                   delete a bare pod and create it from its last applied manifest, saved to a file
       --skip=TARGET                not this one (repeatable): [NAMESPACE/]KIND/NAME, or ns/NAME for a namespace
       --resume=FILE                go on with what a restart has left to do
       --max-parallel=N             workloads at a time [default: 1]
