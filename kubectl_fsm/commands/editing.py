@@ -10,7 +10,7 @@ from kubectl_fsm.cluster.interface import Cluster, Connect
 from kubectl_fsm.errors import Refused, UsageError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import ExclusionList, Installation
-from kubectl_fsm.operations import edits, meshes, queue, survey, targets
+from kubectl_fsm.operations import edits, meshes, obstacles, queue, survey, targets
 from kubectl_fsm.operations.edit import Edit, Options
 from kubectl_fsm.operations.edits import TemplateEdit
 from kubectl_fsm.operations.owners import Owners, Workload, pods_of
@@ -178,6 +178,8 @@ def _announcements(
         held_back = rollouts.holds_back(workload.holder.object) if workload.holder else ""
         happens = held_back or "an edit of its pod template starts its rollout at once"
         yield Note(f"{targets.describe(workload)}: {happens}")
+        if (reason := obstacles.opted_out(workload.top.object)) and not held_back:
+            yield Warned(f"{workload.label}: {reason}, and this edit rolls it all the same")
     template = workload.template
     verdict = interception.injection(template, namespace, installation) if template is not None else None
     if verdict and not verdict.injected:

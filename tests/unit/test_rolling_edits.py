@@ -768,3 +768,17 @@ def test_the_undo_of_a_global_edit_is_said_before_anything_is_rolled(carry_out):
         "kubectl fsm exclude-port --remove 6379"
     )
     assert (second.state, second.workload) == ("begun", "deploy/web")
+
+
+def test_an_edit_rolls_also_what_asks_not_to_be_restarted_and_says_so(carry_out):
+    for annotations, said in (
+        ({}, []),
+        ({"kubectl-fsm/restart": "disabled"}, ["deploy/web: it is not to be restarted"]),
+    ):
+        objects = shop("web")
+        for obj in objects:
+            if obj["kind"] == "Deployment":
+                obj["metadata"] = {**obj["metadata"], "annotations": annotations}
+        _, events = carry_out(World(*objects), "exclude-port", "80", "--workload=deploy/web", "-n", "shop")
+        warned = [event.text.partition(" (annotation")[0] for event in events if isinstance(event, Warned)]
+        assert warned == said
