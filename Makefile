@@ -13,7 +13,7 @@ endif
 .PHONY: test lint control-plane packages fuzz demo bench bench-scale clean
 
 test: .venv/dev packages $(if $(shell command -v go),control-plane)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/dev
 	$(BIN)/ruff check .
