@@ -224,7 +224,7 @@ def impatience(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(watching, "SILENT_SECONDS", 0.4)
     monkeypatch.setattr(watching, "PATIENCE", 1.0)
-    monkeypatch.setattr(patience, "_OUTAGE", 1.0)
+    monkeypatch.setattr(patience, "_OUTAGE", 3.0)
     monkeypatch.setattr(watching, "LONGEST_PAUSE", 0.3)
 
 
