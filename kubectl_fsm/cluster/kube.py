@@ -123,7 +123,7 @@ class KubeCluster:
                 if token := fields.text(piece, "metadata", "continue"):
                     coming = background.start(partial(fetch, {**query, "continue": token}))
                 for item in fields.items(piece, "items"):
-                    uid = fields.text(item, "metadata", "uid")
+                    uid = fields.uid(item)
                     if not uid or uid not in seen:
                         seen.add(uid)
                         yield {"apiVersion": resource.api_version, "kind": resource.kind, **item}

@@ -80,7 +80,6 @@ class Restart(NamedTuple):
     control_plane: str
     options: queue.Options
     manner: Manner
-    preflight: bool
     pace: Sequence[str]
 
     def run(self, connect: Connect) -> Generator[Event, bool, RestartReport]:
@@ -113,7 +112,7 @@ class Restart(NamedTuple):
         if not steps:
             yield Note("no workload is left to restart" if self.skip else "no workload runs outdated rules")
         yield from lineup.notes(steps, room)
-        if not self.options.dry_run and self.preflight:
+        if not self.options.dry_run and manner.asks:
             manner = manner._replace(asked_at=(yield from restart.asked(cluster, steps, self.options.timeout)))
         work = restart.work(cluster, owners, steps, manner)
         if canary:
@@ -126,11 +125,8 @@ class Restart(NamedTuple):
         return report
 
     def _plan(self, identity: str, installations: Sequence[Installation]) -> Plan:
-        evict, recreate = (option in self.manner.remedies for option in (EVICT, RECREATE))
-        names = [*map(record.title, installations)]
-        respects = self.manner.respects_budgets
-        everything = self.manner.everything
-        return Plan(identity, names, everything, self.bake, (), evict, recreate, respects)
+        manner, names = self.manner, [*map(record.title, installations)]
+        return Plan(identity, names, manner.everything, self.bake, (), manner.remedies, manner.respects_budgets)
 
 
 def _concerns(step: Step) -> bool:
@@ -178,6 +174,5 @@ def parse(arguments: Arguments) -> Restart:
             respects_budgets=arguments.flag("--respect-pdb"),
             remedies=remedies,
         ),
-        preflight=not arguments.flag("--skip-preflight"),
         pace=[word for word in arguments.again("--max-parallel", "--pause", "--timeout") if word not in _USUAL],
     )

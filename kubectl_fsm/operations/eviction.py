@@ -35,7 +35,7 @@ class Eviction:
         self._target = target
         self._manner = manner
         self._title = title
-        self._resumed = manner.marks.get(target.subject.workload.uid, "")
+        self._resumed = manner.mark(target.subject.workload)
         self._mark = self._resumed or now()
         self._judge = Judge(cluster, target)
         self._right: set[str] = set()

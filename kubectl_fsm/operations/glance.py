@@ -152,8 +152,7 @@ class _Glance:
     ) -> None:
         tally = self._tallies.get(workload.uid)
         if tally is None:
-            held_back = [f"{text}; rollouts do not heed it" for text in self._budgets.holding(workload)]
-            tally = _Tally(workload, installation, held_back)
+            tally = _Tally(workload, installation, [*self._budgets.notes(workload)])
             self._tallies[workload.uid] = tally
         if pod is None:
             if not tally.standings:

@@ -24,6 +24,11 @@ class Budgets:
             if namespace == workload.namespace and selector.matches(fields.labels(workload.template or {})):
                 yield text
 
+    def notes(self, workload: Workload, *, evicted: bool = False) -> Iterator[str]:
+        """The same with what it means for pods that are replaced, `evicted` or by a rollout."""
+        for text in self.holding(workload):
+            yield f"{text}; {'evictions wait for it' if evicted else 'rollouts do not heed it'}"
+
 
 class Headroom(NamedTuple):
     """What there is in a namespace, or in all. `unseen`: kinds that may not be read."""
@@ -38,8 +43,7 @@ class Headroom(NamedTuple):
         progress = rollouts.progress(top)
         if rollouts.restart_field(top) and progress.available < progress.wanted:
             yield f"{progress.available} of {progress.wanted} pods are available before it begins"
-        for text in self.budgets.holding(workload):
-            yield f"{text}; {'evictions wait for it' if evicted else 'rollouts do not heed it'}"
+        yield from self.budgets.notes(workload, evicted=evicted)
         for scaler in self.autoscalers:
             target = fields.mapping(scaler, "spec", "scaleTargetRef")
             names = fields.namespace(scaler), target.get("kind"), target.get("name")

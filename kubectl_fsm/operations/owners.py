@@ -79,7 +79,7 @@ class Workload(NamedTuple):
     def uid(self) -> str:
         if self.unseen and self.top.resource is PODS:
             return self.unseen.uid or f"{self.namespace}/{self.label}"
-        return fields.text(self.top.object, "metadata", "uid") or f"{self.namespace}/{self.label}"
+        return fields.uid(self.top.object) or f"{self.namespace}/{self.label}"
 
 
 class Owners:
@@ -155,7 +155,7 @@ class Owners:
             found = self._read(owner, namespace)
         except self._passed_over:
             return None
-        uid = fields.text(found.object, "metadata", "uid")
+        uid = fields.uid(found.object)
         return found if not uid or not owner.uid or uid == owner.uid else None
 
     def _read(self, owner: Owner, namespace: str) -> Located:

@@ -27,6 +27,8 @@ API_VERSION, KIND = "kubectl-fsm/v1", "RestartPlan"
 _ENDED = ("done", "started", "current", "unchanged", "gone")
 """Results after which nothing is to be done about a workload any more."""
 _STATES = ("", "waiting", *_ENDED, *WORKING, "left", "failed", "interrupted")
+_REMEDIES = {"evict": EVICT, "recreate": RECREATE}
+"""By their keys in a plan file."""
 _LARGEST = 64 * 1024 * 1024
 """Bytes of a plan file, at most."""
 _LONGEST = 24 * 60 * 60
@@ -68,7 +70,7 @@ class Plan(NamedTuple):
     """What a restart does, and where: `cluster` is the uid of the Namespace kube-system, which no two clusters share.
 
     `everything`: pods that run current rules are replaced too; `bake`: for how many seconds a canary has to stay
-    healthy; `evict` and `recreate`: what is done about pods that have no rolling update.
+    healthy; `remedies`: what is done about pods that have no rolling update, as `Manner` has it.
     """
 
     cluster: str
@@ -76,8 +78,7 @@ class Plan(NamedTuple):
     everything: bool
     bake: float
     entries: Sequence[Entry] = ()
-    evict: bool = False
-    recreate: bool = False
+    remedies: Collection[str] = ()
     respects_budgets: bool = False
 
     @property
@@ -99,11 +100,6 @@ class Plan(NamedTuple):
         return asked._replace(
             everything=self.everything, remedies=self.remedies, marks=self.marks, respects_budgets=respects
         )
-
-    @property
-    def remedies(self) -> Collection[str]:
-        """The same as options."""
-        return [option for option, given in ((EVICT, self.evict), (RECREATE, self.recreate)) if given]
 
     def of(self, subjects: Sequence[Subject]) -> Sequence[Subject]:
         """The subjects that wait, in the order of the plan; all of them where there is no plan yet.
@@ -169,7 +165,7 @@ def _recreated(entry: Entry) -> Subject:
 def identity(cluster: Cluster) -> str:
     """The uid of kube-system; empty for who may not read it, and where there is none."""
     try:
-        return fields.text(cluster.get(NAMESPACES, "kube-system"), "metadata", "uid")
+        return fields.uid(cluster.get(NAMESPACES, "kube-system"))
     except (Forbidden, NotFound):
         return ""
 
@@ -212,8 +208,7 @@ def _parsed(found: object) -> Plan:
         cluster=_filled(found, "cluster"),
         meshes=[fields.text(found, "meshes", index) for index in range(len(fields.sequence(found, "meshes")))],
         everything=fields.boolean(found, "allPods") or False,
-        evict=fields.boolean(found, "evict") or False,
-        recreate=fields.boolean(found, "recreate") or False,
+        remedies=[option for key, option in _REMEDIES.items() if fields.boolean(found, key)],
         respects_budgets=fields.boolean(found, "respectPdb") or False,
         bake=bake,
         entries=entries,
@@ -244,8 +239,7 @@ def _document(plan: Plan) -> Mapping[str, Any]:
         "cluster": plan.cluster,
         "meshes": list(plan.meshes),
         "allPods": plan.everything,
-        "evict": plan.evict,
-        "recreate": plan.recreate,
+        **{key: option in plan.remedies for key, option in _REMEDIES.items()},
         "respectPdb": plan.respects_budgets,
         "bakeSeconds": plan.bake,
         "items": [

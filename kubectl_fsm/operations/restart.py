@@ -55,14 +55,14 @@ def plan(
     for subject in subjects:
         namespace = namespaces.get(subject.workload.namespace)
         installation = meshes.of_pod(installations, namespace, *subject.pods)
+        mark = manner.mark(subject.workload)
         if installation is None:
-            result = "left" if manner.mark(subject.workload) else "current"  # what was begun stays in the plan
+            result = "left" if mark else "current"  # what was begun stays in the plan
             steps.append(Step(subject, None, (), (), Outcome(result, "nothing tells which mesh it belongs to")))
             continue
         compare = comparisons[installations.index(installation)]
         target = Target(subject, installation, namespace)
-        mark = manner.marks.get(subject.workload.uid)
-        if subject.workload.bare and manner.mark(subject.workload):
+        if subject.workload.bare and mark:
             steps.append(_begun(_manifested(target), compare, manner))
         else:
             step = _step(_manifested(target) if RECREATE in manner.remedies else target, compare, manner)
@@ -193,7 +193,7 @@ class Restart:
         self._old: set[str] = set()
 
     def prepare(self, current: Object, pods: Sequence[Object], judge: Judge) -> Generator[Event, bool, Outcome | None]:
-        mark = self._manner.marks.get(self._target.subject.workload.uid)
+        mark = self._manner.mark(self._target.subject.workload)
         template = workloads.template(current) or self._target.subject.template
         mesh = self._target.installation.mesh
         same = judge.renew() and template == self._target.subject.template
@@ -201,15 +201,15 @@ class Restart:
         if _goes_on(current, mark, right=right):
             if reason := rollouts.holds_back(current):
                 raise RolloutFailed(reason)
-            self._follows, self._moment = True, str(mark)
+            self._follows, self._moment = True, mark
             return None
         if reason := obstacles.held_back(current) or obstacles.rolling(current) or self._no_room():
             return Outcome("left", reason)
-        restarted = carries_mark(current, mark) and rollouts.progress(current).done
+        restarted = _carries_mark(current, mark) and rollouts.progress(current).done
         if right and (restarted or not self._manner.everything):
             said = "it was restarted before" if restarted else "its pods run current rules by now"
             return Outcome("current", said)
-        self._old = {fields.text(pod, "metadata", "uid") for pod in pods}
+        self._old = {fields.uid(pod) for pod in pods}
         if not self._manner.fresh(same=same):
             case = Case(self._target, judge, current, template)
             yield from preflight.assure(self._cluster, case, preflight.patience(self._manner.timeout))
@@ -233,7 +233,7 @@ class Restart:
         if self._path == rollouts.RESTARTED_AT:
             return fields.annotations(pod).get(self._path[-1]) == self._moment
         since = fields.text(pod, "metadata", "creationTimestamp")
-        if fields.text(pod, "metadata", "uid") in self._old:  # clocks differ
+        if fields.uid(pod) in self._old:  # clocks differ
             return False
         return not since or since >= self._moment
 
@@ -261,20 +261,20 @@ class Restart:
         for step in reversed(self._path):
             patch = {step: patch}
         top = self._target.subject.workload.top
-        named = {"metadata": {"uid": fields.text(top.object, "metadata", "uid")}}
+        named = {"metadata": {"uid": fields.uid(top.object)}}
         return self._cluster.patch(top.resource, fields.name(top.object), top.namespace, patch | named)
 
 
-def _goes_on(obj: Object, mark: str | None, *, right: bool) -> bool:
+def _goes_on(obj: Object, mark: str, *, right: bool) -> bool:
     """Whether a restart that was begun before is to be followed to its end; `right`: no pod runs other rules than it should.
 
     Where old pods are left and the controller has given up, only another restart makes it try again.
     """
-    return carries_mark(obj, mark) and not rollouts.progress(obj).done and (right or rollouts.rolling(obj))
+    return _carries_mark(obj, mark) and not rollouts.progress(obj).done and (right or rollouts.rolling(obj))
 
 
-def carries_mark(obj: Object, mark: str | None) -> bool:
-    """Whether a workload is as a restart has written it whose mark that is."""
+def _carries_mark(obj: Object, mark: str) -> bool:
+    """Whether a workload is as a restart has written it whose mark that is; empty is none's."""
     return bool(mark) and _at(obj, rollouts.restart_field(obj) or ()) == mark
 
 

@@ -251,10 +251,14 @@ def check_start(pod: Object, mesh: Mesh) -> None:
 
 def because(cluster: Cluster, workload: Workload, current: Object, new: Sequence[Object], seconds: float) -> str:
     """`; pod web-1: container app: ImagePullBackOff`: the reason as the new pods have it, or why there are none."""
-    told = ((fields.name(pod), workloads.complaint(pod)) for pod in new)
-    named = next((f"pod {name}: {said}" for name, said in told if said), "")
+    named = next((f"pod {name}: {said}" for name, said in _complaints(new) if said), "")
     said = named or rollouts.creation_failure(current) or _refusal(cluster, workload, seconds)
     return f"; {said}" if said else ""
+
+
+def _complaints(pods: Sequence[Object]) -> Iterator[tuple[str, str]]:
+    """Each pod's name, and why it is not ready; empty where it is."""
+    return ((fields.name(pod), workloads.complaint(pod)) for pod in pods)
 
 
 def _refusal(cluster: Cluster, workload: Workload, seconds: float) -> str:
@@ -323,7 +327,7 @@ class _Stretch:
 
 def _pulling(pods: Sequence[Object]) -> str:
     """Which pod cannot get an image, in its own words."""
-    told = ((fields.name(pod), workloads.complaint(pod)) for pod in pods)
+    told = _complaints(pods)
     return next((f"pod {name}: {said}" for name, said in told if "Image" in "".join(said.split(": ")[1:2])), "")
 
 

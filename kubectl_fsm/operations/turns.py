@@ -77,13 +77,12 @@ class Turns:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """While the block runs, Ctrl-C is news, unless somebody else minds it already; SIGTERM is as Ctrl-C twice."""
-        news = {signal.SIGINT: self._interrupt, signal.SIGTERM: self._end}
-        usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+        ends = (signal.SIGINT, signal.default_int_handler, self._interrupt), (signal.SIGTERM, signal.SIG_DFL, self._end)
+        mine = threading.current_thread() is threading.main_thread()
         with ExitStack() as handlers:
-            if threading.current_thread() is threading.main_thread():
-                for number, handler in news.items():
-                    if signal.getsignal(number) is usual[number]:
-                        handlers.enter_context(_on(number, handler))
+            for number, usual, handler in ends if mine else ():
+                if signal.getsignal(number) is usual:
+                    handlers.enter_context(_on(number, handler))
             yield
 
     def take(self, jobs: Mapping[int, Job]) -> Generator[Event, bool, Mapping[int, Outcome]]:
