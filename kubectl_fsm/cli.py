@@ -24,6 +24,7 @@ from kubectl_fsm.errors import Declined, FsmError, UsageError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.output.visible import visible_text
 from kubectl_fsm.reports import (
+    CheckReport,
     EditReport,
     EditsReport,
     Event,
@@ -156,6 +157,8 @@ def _run(argv: Sequence[str], streams: Streams) -> int:
         _say_error(streams, failure, argv)
     if failures:
         return failures[0].exit_code
+    if isinstance(report, CheckReport):
+        return int(report.failed)
     return _OUTDATED if isinstance(report, RulesReport | StatusReport) and report.exit_code and report.outdated else 0
 
 

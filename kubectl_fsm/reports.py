@@ -346,6 +346,66 @@ class StatusReport(NamedTuple):
         return any(item.outdated for item in self.items)
 
 
+class Finding(NamedTuple):
+    """What a check found: in which object, what was seen, why it matters, and what mends it.
+
+    `mend` is a command line, or else what to do. `file`, `line` and `column` (from 1) say where it is written; they are
+    empty and 0 for a cluster. `silenced` is the reason for which it does not count; empty where it counts.
+    """
+
+    check: str
+    severity: str
+    object: str
+    namespace: str
+    seen: str
+    why: str
+    mend: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    silenced: str = ""
+
+
+class Checked(NamedTuple):
+    """An object that was looked at: how it stands in a few words, and the checks that looked."""
+
+    object: str
+    namespace: str
+    state: str
+    checks: Sequence[str]
+
+
+class CheckText(NamedTuple):
+    """A check in words: what should hold, what it means where it does not, how that is mended in general."""
+
+    identity: str
+    severity: str
+    holds: str
+    why: str
+    remedy: str
+
+
+class CheckReport(NamedTuple):
+    """`kubectl fsm check`.
+
+    `items` are grouped by their objects; `objects` is all that was looked at, also without a finding, and `checks` what
+    looked. `outside` workloads have to do with no mesh and were left out. `notes` say what could not be looked at.
+    """
+
+    items: Sequence[Finding]
+    objects: Sequence[Checked]
+    checks: Sequence[CheckText]
+    origin: str
+    scope: str
+    outside: int
+    notes: Sequence[str]
+
+    @property
+    def failed(self) -> bool:
+        """Whether something counts."""
+        return any(not item.silenced for item in self.items)
+
+
 class TraceEnd(NamedTuple):
     """Who a traced connection comes from.
 
@@ -433,6 +493,7 @@ Report = (
     | EditReport
     | EditsReport
     | RestartReport
+    | CheckReport
     | VersionReport
 )
 Document = dict[str, Any]

@@ -17,6 +17,7 @@ VERBS: Mapping[str, str] = {
     "status": "show the mesh at a glance: what runs outdated rules",
     "rules": "show the effective rules of pods, and why",
     "trace": "follow one connection: who takes it, and which rule says so",
+    "check": "find what is wrong, in the cluster or in manifests, and what mends it",
     "restart": "roll the workloads whose pods run outdated rules",
     "version": "show the versions of the plugin and of the meshes",
 }

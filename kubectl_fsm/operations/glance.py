@@ -12,7 +12,7 @@ from kubectl_fsm.interception import difference
 from kubectl_fsm.meshes import Installation
 from kubectl_fsm.operations import hints, meshes, obstacles
 from kubectl_fsm.operations.headroom import Budgets, readable
-from kubectl_fsm.operations.inspect import idle, oddities, situation
+from kubectl_fsm.operations.inspect import idle, likeness, oddities, situation
 from kubectl_fsm.operations.owners import Owners, Workload
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.reports import MeshStatus, StatusReport, WorkloadStatus
@@ -158,10 +158,10 @@ class _Glance:
             if not tally.standings:
                 tally.standings[None] = _standing(Subject(workload, []), namespace, installation)
             return
-        likeness = _likeness(pod, installation)
-        if likeness not in tally.standings:
-            tally.standings[likeness] = _standing(Subject(workload, [pod]), namespace, installation)
-        tally.pods[tally.standings[likeness].state] += 1
+        like = likeness(pod, installation)
+        if like not in tally.standings:
+            tally.standings[like] = _standing(Subject(workload, [pod]), namespace, installation)
+        tally.pods[tally.standings[like].state] += 1
         tally.injected += installation.mesh.uuid_label in fields.labels(pod)
 
 
@@ -181,21 +181,6 @@ def _standing(subject: Subject, namespace: Object | None, installation: Installa
         obstacle=obstacles.look(subject.workload, found.coming, installation)[0] if outdated else "",
         idle=[*idle(found.coming, "" if found.refused else found.next_script)],
         notes=[*([said] if said else []), *found.warnings, *found.refused, *notes],
-    )
-
-
-def _likeness(pod: Object, installation: Installation) -> object:
-    """What two pods of one workload share if they stand alike."""
-    mesh, injector = installation.mesh, installation.injector
-    container = workloads.init_container(pod, mesh.init_container)
-    annotations = fields.annotations(pod)
-    return (
-        workloads.script(container) if container else None,
-        workloads.failure(pod, mesh.init_container),
-        workloads.succeeded(pod, mesh.init_container),
-        mesh.uuid_label in fields.labels(pod),
-        *(one.get("name") for one in fields.items(pod, "spec", "initContainers")),
-        *(annotations.get(injector.annotation(found)) for found in injector.pod_lists),
     )
 
 

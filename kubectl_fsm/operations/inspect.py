@@ -86,6 +86,21 @@ def situation(subject: Subject, pod: Object | None, namespace: Object | None, in
     )
 
 
+def likeness(pod: Object, installation: Installation) -> object:
+    """What two pods of one workload share if they stand alike."""
+    mesh, injector = installation.mesh, installation.injector
+    container = workloads.init_container(pod, mesh.init_container)
+    annotations = fields.annotations(pod)
+    return (
+        workloads.script(container) if container else None,
+        workloads.failure(pod, mesh.init_container),
+        workloads.succeeded(pod, mesh.init_container),
+        mesh.uuid_label in fields.labels(pod),
+        *(one.get("name") for one in fields.items(pod, "spec", "initContainers")),
+        *(annotations.get(injector.annotation(found)) for found in injector.pod_lists),
+    )
+
+
 def pod_rules(
     subject: Subject,
     pod: Object | None,

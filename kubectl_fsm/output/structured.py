@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kubectl_fsm import fields
 from kubectl_fsm.output.visible import visible
 from kubectl_fsm.reports import (
+    CheckReport,
     ConfiguredObject,
     EditReport,
     EditsReport,
@@ -79,20 +80,23 @@ def document(report: Report) -> Mapping[str, Any]:
 
 
 def _body(
-    report: StatusReport | RulesReport | TraceReport | ExclusionsReport | RestartReport | VersionReport,
+    report: StatusReport | RulesReport | TraceReport | ExclusionsReport | RestartReport | CheckReport | VersionReport,
 ) -> Mapping[str, Any]:
-    if isinstance(report, VersionReport):
-        meshes = None if report.meshes is None else [mesh._asdict() for mesh in report.meshes]
-        return {"client": report.client, **({} if meshes is None else {"meshes": meshes})}
-    if isinstance(report, TraceReport):
-        return _trace(report)
-    if isinstance(report, StatusReport):
-        return _status(report)
-    if isinstance(report, ExclusionsReport):
-        return {"items": [_configured(item) for item in report.items]}
-    if isinstance(report, RestartReport):
-        return {"items": [_restarted(item) for item in report.items]}
-    return {"items": [_pod_rules(item) for item in report.items]}
+    shown: Mapping[type, Callable[[Any], Mapping[str, Any]]] = {
+        StatusReport: _status,
+        RulesReport: lambda report: {"items": [_pod_rules(item) for item in report.items]},
+        TraceReport: _trace,
+        ExclusionsReport: lambda report: {"items": [_configured(item) for item in report.items]},
+        RestartReport: lambda report: {"items": [_restarted(item) for item in report.items]},
+        CheckReport: _check,
+        VersionReport: _version,
+    }
+    return shown[type(report)](report)
+
+
+def _version(report: VersionReport) -> Mapping[str, Any]:
+    meshes = None if report.meshes is None else [mesh._asdict() for mesh in report.meshes]
+    return {"client": report.client, **({} if meshes is None else {"meshes": meshes})}
 
 
 def _pod_rules(item: PodRules) -> Mapping[str, Any]:
@@ -136,6 +140,17 @@ def _status(report: StatusReport) -> Mapping[str, Any]:
             for item in report.shown
         ],
         "apply": report.apply or None,
+        "notes": list(report.notes),
+    }
+
+
+def _check(report: CheckReport) -> Mapping[str, Any]:
+    return {
+        "items": [
+            {**item._asdict(), "file": item.file or None, "silenced": item.silenced or None} for item in report.items
+        ],
+        "objects": [{**one._asdict(), "checks": list(one.checks)} for one in report.objects],
+        "outside": report.outside,
         "notes": list(report.notes),
     }
 
@@ -301,6 +316,7 @@ def _names(report: Report) -> Sequence[str]:
         EditReport: lambda report: [report.object],
         EditsReport: lambda report: [edit.object for edit in report.edits],
         RestartReport: _rolled_names,
+        CheckReport: lambda report: list(dict.fromkeys(item.object for item in report.items)),
         VersionReport: lambda report: [f"{mesh.mesh}/{mesh.version}" for mesh in report.meshes or ()],
     }
     return shown[type(report)](report)

@@ -6,10 +6,12 @@ from typing import Any
 
 from kubectl_fsm import fields
 from kubectl_fsm.fields import Object
+from kubectl_fsm.output.findings import as_guide
 from kubectl_fsm.output.glance import as_glance
 from kubectl_fsm.output.grid import Style, grid
 from kubectl_fsm.output.visible import visible
 from kubectl_fsm.reports import (
+    CheckReport,
     EditReport,
     EditsReport,
     ExclusionsReport,
@@ -43,6 +45,7 @@ def as_table(report: Report, style: Style) -> str:
         EditsReport: _edits,
         RestartReport: _restart,
         VersionReport: _version,
+        CheckReport: as_guide,
     }
     return shown[type(report)](report, style)
 

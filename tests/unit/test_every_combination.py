@@ -188,6 +188,24 @@ STATUS = reports.StatusReport(
     outside=2,
     apply="kubectl fsm restart --all -n shop",
 )
+CHECK = reports.CheckReport(
+    [
+        reports.Finding("init-failed", "error", "deploy/web", "shop", "exit code 2", "No container starts.", "mend it"),
+        reports.Finding(
+            *("outdated", "warning", "deploy/web", "shop", "other rules", "An edit reaches new pods.", "restart it"),
+            file="web.yaml",
+            line=7,
+            column=3,
+            silenced="rolled at night",
+        ),
+    ],
+    [reports.Checked("deploy/web", "shop", "3 current", ["init-failed", "outdated"])],
+    [reports.CheckText("init-failed", "error", "It has ended well.", "No container starts.", "Mend it.")],
+    "context x",
+    "shop",
+    outside=1,
+    notes=["a note"],
+)
 REPORTS = [
     reports.RulesReport(
         [
@@ -214,6 +232,7 @@ REPORTS = [
     reports.EditsReport([EDIT, EDIT], RESTART),
     TRACE,
     STATUS,
+    CHECK,
     reports.VersionReport("1.0.0", "context x", [reports.MeshVersion("fsm", "1.5.1", "fsm-system", "fsm-1.5")]),
 ]
 PRINTERS = {
@@ -224,6 +243,7 @@ PRINTERS = {
     "name": structured.as_names,
 }
 SHOWN = {
+    "CheckReport": "deploy/web",
     "RulesReport": "web-1",
     "ExclusionsReport": "MeshConfig/x",
     "EditReport": "x",

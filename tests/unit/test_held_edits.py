@@ -533,6 +533,7 @@ def test_formats(verb):
     more = {
         "rules": ["wide", "iptables", "mermaid"],
         "exclusions": ["wide"],
+        "check": ["wide"],
         "restart": ["wide"],
         "status": ["wide"],
         "trace": ["wide", "mermaid"],

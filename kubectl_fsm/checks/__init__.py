@@ -1,0 +1,1 @@
+"""The troubleshooting guide as data: what should be so, how it is looked at, why it matters, what mends it."""

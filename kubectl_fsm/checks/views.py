@@ -1,0 +1,251 @@
+"""What checks look at: a mesh, a namespace, a workload, and behind them the scene, which reads everything once."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from kubectl_fsm import fields, interception, workloads
+from kubectl_fsm.cluster.interface import BUILT_IN, Cluster, Resource
+from kubectl_fsm.errors import Forbidden, NotFound
+from kubectl_fsm.exclusions import Effective, Settings
+from kubectl_fsm.fields import Object
+from kubectl_fsm.interception import Injection, Upcoming
+from kubectl_fsm.meshes import ExclusionList, Installation
+from kubectl_fsm.netfilter.model import Ruleset
+from kubectl_fsm.operations import hints, meshes
+from kubectl_fsm.operations.inspect import Situation, likeness, situation
+from kubectl_fsm.operations.owners import Owners, Workload
+from kubectl_fsm.operations.survey import Subject
+from kubectl_fsm.reports import ListChange
+
+_NAMED = 2
+_NOTHING = Effective((), Settings())
+_LABELS: Mapping[str, str] = {resource.kind: resource.label for resource in BUILT_IN} | {"Namespace": "ns"}
+
+
+def label(obj: Object) -> str:
+    """`deploy/web`, `svc/redis`, `MeshConfig/fsm-mesh-config`."""
+    kind = fields.text(obj, "kind")
+    return f"{_LABELS.get(kind, kind)}/{fields.name(obj)}"
+
+
+def named(objects: Sequence[Object]) -> str:
+    """`web-1, web-2 and 3 more`."""
+    more = len(objects) - _NAMED
+    return ", ".join(map(fields.name, objects[:_NAMED])) + (f" and {more} more" if more > 0 else "")
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A cluster, or files, and the part of it that is to be checked.
+
+    `scope` is the one namespace that is looked at, empty for all. What was read once is kept, also that it may not be
+    read. `owners` know the workloads read so far.
+    """
+
+    cluster: Cluster
+    owners: Owners
+    installations: Sequence[Installation]
+    namespaces: Mapping[str, Object]
+    subjects: Sequence[Subject]
+    scope: str
+    _listed: dict[tuple[Resource, str, str], Sequence[Object] | Forbidden] = field(default_factory=dict)
+    _kinds: dict[str, Resource | None] = field(default_factory=dict)
+
+    def list(self, resource: Resource, namespace: str = "", selector: str = "") -> Sequence[Object]:
+        """As the cluster lists them; nothing of a kind that it does not serve. Raises `Forbidden`."""
+        key = resource, namespace, selector
+        if key not in self._listed:
+            try:
+                self._listed[key] = list(self.cluster.list(resource, namespace, selector))
+            except NotFound:
+                self._listed[key] = ()
+            except Forbidden as error:
+                self._listed[key] = error
+        found = self._listed[key]
+        if isinstance(found, Forbidden):
+            raise found
+        return found
+
+    def named(self, kind: str, namespace: str = "") -> Sequence[Object]:
+        """All objects of a kind such as `traffictargets.access.smi-spec.io`, nothing where there is none. Raises `Forbidden`."""
+        if kind not in self._kinds:
+            try:
+                self._kinds[kind] = self.cluster.resource_named(kind)
+            except NotFound:
+                self._kinds[kind] = None
+        resource = self._kinds[kind]
+        return self.list(resource, namespace) if resource else ()
+
+    @cached_property
+    def meshes(self) -> Sequence["MeshView"]:
+        """The meshes that the workloads and namespaces have to do with; all of them where there are none."""
+        concerned = {id(view.installation) for view in self.workloads if view.meshed}
+        found = [MeshView(self, one) for one in self.installations if one.config and id(one) in concerned]
+        return found or [MeshView(self, one) for one in self.installations if one.config]
+
+    @cached_property
+    def places(self) -> Sequence["NamespaceView"]:
+        """The namespaces looked at; of all namespaces those that have to do with a mesh."""
+        used = {subject.workload.namespace for subject in self.subjects} | {self.scope}
+        return [
+            NamespaceView(self, namespace, meshes.of_namespace(self.installations, namespace))
+            for name, namespace in sorted(self.namespaces.items())
+            if (name in used if self.scope else self._joined(namespace))
+        ]
+
+    @cached_property
+    def workloads(self) -> Sequence["WorkloadView"]:
+        """What makes pods; of all namespaces only what has to do with a mesh."""
+        views = [self.view(subject) for subject in self.subjects]
+        return [view for view in views if self.scope or not self.cluster.remote or view.meshed]
+
+    @property
+    def outside(self) -> int:
+        """How many workloads were left out, since they have to do with no mesh."""
+        return len(self.subjects) - len(self.workloads)
+
+    def view(self, subject: Subject) -> "WorkloadView":
+        """A workload, seen as part of its mesh."""
+        namespace = self.namespaces.get(subject.workload.namespace)
+        installation = meshes.of_pod(self.installations, namespace, *subject.pods) or self.installations[0]
+        return WorkloadView(self, subject, namespace, installation)
+
+    def removal(self, found: ExclusionList, values: Sequence[str], *words: str) -> str:
+        """The command that takes values out of a list; `words` name the scope, none the mesh."""
+        return hints.undo([ListChange(found.name, (), values)], [*words, *self.cluster.words])
+
+    def _joined(self, namespace: Object) -> bool:
+        labels = fields.labels(namespace)
+        return any(one.mesh.monitored_label in labels for one in self.installations)
+
+
+@dataclass(frozen=True, eq=False)
+class MeshView:
+    """A mesh whose MeshConfig is there."""
+
+    scene: Scene
+    installation: Installation
+
+    @property
+    def object(self) -> Object:
+        return self.installation.config
+
+    @property
+    def workloads(self) -> Iterator["WorkloadView"]:
+        """The workloads looked at that belong to it."""
+        return (view for view in self.scene.workloads if view.installation is self.installation and view.meshed)
+
+
+@dataclass(frozen=True, eq=False)
+class NamespaceView:
+    """A namespace, and the mesh that its label names, if it names one of those that are there."""
+
+    scene: Scene
+    object: Object
+    installation: Installation | None
+
+
+class Group(NamedTuple):
+    """Pods of one workload that stand alike."""
+
+    situation: Situation
+    pods: Sequence[Object]
+
+    def __str__(self) -> str:
+        """`pod web-1`, or `3 pods (web-1, web-2 and 1 more)`."""
+        return f"{len(self.pods)} pods ({named(self.pods)})" if len(self.pods) > 1 else f"pod {named(self.pods)}"
+
+
+@dataclass(frozen=True, eq=False)
+class WorkloadView:
+    """A workload or bare pod, its living pods, and what its next pod will be."""
+
+    scene: Scene
+    subject: Subject
+    namespace: Object | None
+    installation: Installation
+
+    @property
+    def object(self) -> Object:
+        """What keeps the pod template."""
+        return self.workload.holder.object if self.workload.holder else self.workload.top.object
+
+    @property
+    def workload(self) -> Workload:
+        return self.subject.workload
+
+    @property
+    def template(self) -> Object:
+        return self.subject.template
+
+    @property
+    def template_path(self) -> Sequence[str]:
+        """Where the template is in the object; empty for a bare pod."""
+        return workloads.template_path(self.object) or ()
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """Those of the next pod."""
+        return self.subject.annotations
+
+    def annotation_path(self, key: str) -> Sequence[str]:
+        """Where an annotation of the template is in the object."""
+        return (*self.template_path, "metadata", "annotations", key)
+
+    @property
+    def scope_words(self) -> Sequence[str]:
+        """The words of a command line that name it as an edit's scope."""
+        scope = f"--pod={fields.name(self.object)}" if self.workload.bare else f"--workload={label(self.object)}"
+        return scope, "-n", self.workload.namespace
+
+    @cached_property
+    def meshed(self) -> bool:
+        """Whether it has to do with the mesh: its namespace is part of it, or its pods are."""
+        if self.namespace is None:
+            return True
+        marked = any(self.installation.mesh.uuid_label in fields.labels(pod) for pod in self.subject.pods)
+        return marked or self.installation.mesh.monitored_label in fields.labels(self.namespace)
+
+    @cached_property
+    def injection(self) -> Injection:
+        """Whether the next pod will be injected, and why (not)."""
+        return interception.injection(self.template, self.namespace, self.installation)
+
+    @cached_property
+    def next(self) -> Situation:
+        """The next pod: what it will run, and what would keep it from starting."""
+        return situation(self.subject, None, self.namespace, self.installation)
+
+    @property
+    def coming(self) -> Upcoming:
+        return self.next.coming
+
+    @property
+    def wanted(self) -> Effective:
+        """The next pod's lists; empty where it will have no rules."""
+        return self.coming.wanted or _NOTHING
+
+    @cached_property
+    def ruleset(self) -> Ruleset | None:
+        """The next pod's rules; None where it has none, or cannot start with them."""
+        if not self.next.next_script or self.next.refused:
+            return None
+        return interception.read_script(self.next.next_script).ruleset
+
+    def said(self, group: Group, text: str) -> str:
+        """The text with the pods that it is said of; of a bare pod alone."""
+        return text if self.workload.bare else f"{group}: {text}"
+
+    @cached_property
+    def groups(self) -> Sequence[Group]:
+        """Its living pods, those that stand alike together."""
+        found: dict[object, list[Object]] = {}
+        for pod in self.subject.pods:
+            if workloads.lives(pod):
+                ready = workloads.container_readiness(pod, self.installation.mesh.sidecar)
+                found.setdefault((likeness(pod, self.installation), ready), []).append(pod)
+        return [
+            Group(situation(self.subject, pods[0], self.namespace, self.installation), pods) for pods in found.values()
+        ]

@@ -1,0 +1,97 @@
+"""`kubectl fsm check`."""
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from kubectl_fsm.arguments import Arguments, nearest
+from kubectl_fsm.checks import catalogue, silence
+from kubectl_fsm.checks.model import SEVERITIES
+from kubectl_fsm.checks.run import look
+from kubectl_fsm.checks.views import Scene
+from kubectl_fsm.cluster.interface import Cluster, Connect
+from kubectl_fsm.commands.options import FILES, general
+from kubectl_fsm.errors import UsageError
+from kubectl_fsm.operations import meshes, targets
+from kubectl_fsm.operations.owners import Owners
+from kubectl_fsm.operations.targets import Selection
+from kubectl_fsm.reports import CheckReport, Event
+
+FORMATS = ("wide", "json", "yaml", "name")
+USAGE = f"""Walk the troubleshooting guide: how pods come into the mesh, whether they started, whether the lists are valid and do
+what they look like, and what stands at the other end. Every finding names the command that mends it.
+
+TARGET is NAME (a pod) or KIND/NAME (a workload). Without one, everything in the namespace is checked. The exit code is
+1 where something of the asked severity is found.
+
+Usage:
+  kubectl fsm check [options] [--] [TARGET...]
+
+Examples:
+  kubectl fsm check web-58d4f8ff58-wtz4f -n shop
+  kubectl fsm check -A --severity error -o json > report.json
+  kubectl fsm check -f deploy/ -o yaml                           in CI, without a cluster
+  kubectl fsm check -f - < manifests.yaml                        what helm or kustomize printed
+
+Options:
+  -l, --selector=SELECTOR          pods with these labels
+      --only=CHECKS                these checks and no others, such as init-failed,outdated (repeatable)
+      --skip=CHECKS                all but these (repeatable)
+      --severity=LEVEL             this severity and worse: info, warning or error [default: warning]
+{FILES}{general(*FORMATS)}
+A file .kubectl-fsm.yaml in the current folder may silence checks, with the reason.
+"""
+
+
+class Check(NamedTuple):
+    """What to look at, and which checks look."""
+
+    selection: Selection
+    control_plane: str
+    checks: Sequence[str]
+
+    def run(self, connect: Connect) -> Generator[Event, bool, CheckReport]:
+        yield from ()
+        silenced = silence.read(Path(silence.FILE), [*catalogue.CHECKS])
+        scene = self._scene(connect())
+        return look(scene, [catalogue.CHECKS[name] for name in self.checks], silenced)
+
+    def _scene(self, cluster: Cluster) -> Scene:
+        owners = Owners(cluster, readable_only=True)
+        scope = self.selection.scope(cluster)
+        installations, subjects, namespaces = cluster.gather(
+            lambda: meshes.find(cluster, self.control_plane),
+            lambda: targets.select(cluster, owners, self.selection),
+            lambda: meshes.namespaces(cluster, scope if cluster.remote else ""),
+        )
+        return Scene(cluster, owners, installations, namespaces, subjects, scope)
+
+
+def parse(arguments: Arguments) -> Check:
+    names, namespace = arguments.words("TARGET"), arguments.text("--namespace")
+    offline = bool(arguments.many("--filename"))
+    everywhere = arguments.flag("--all-namespaces") or (offline and not names and not namespace)
+    selection = Selection(names, namespace, everywhere, arguments.text("--selector"))
+    return Check(selection, arguments.text("--fsm-namespace"), _chosen(arguments))
+
+
+def _chosen(arguments: Arguments) -> Sequence[str]:
+    """The checks to run, in their order. Those that are named are run whatever their severity."""
+    only, skip = _names(arguments, "--only"), _names(arguments, "--skip")
+    least = SEVERITIES.index(arguments.choice("--severity", SEVERITIES))
+    chosen = [
+        name
+        for name, check in catalogue.CHECKS.items()
+        if name not in skip and (name in only if only else SEVERITIES.index(check.severity) >= least)
+    ]
+    if not chosen:
+        raise UsageError("no check is left to run")
+    return chosen
+
+
+def _names(arguments: Arguments, option: str) -> Sequence[str]:
+    names = [name for value in arguments.many(option) for name in value.split(",") if name]
+    for name in names:
+        if name not in catalogue.CHECKS:
+            raise UsageError(f"{option}: there is no check {name!r}", nearest(name, [*catalogue.CHECKS]))
+    return names
