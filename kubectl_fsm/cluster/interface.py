@@ -116,11 +116,14 @@ class Cluster(Protocol):
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
         """One object. Raises `NotFound`."""
 
-    def list(self, resource: Resource, namespace: str = "", selector: str = "") -> Iterable[Object]:
-        """All objects of a kind in a namespace (all namespaces where it is empty) whose labels match `selector`, page by page."""
+    def list(
+        self, resource: Resource, namespace: str = "", selector: str = "", field_selector: str = ""
+    ) -> Iterable[Object]:
+        """All objects of a kind in a namespace (all namespaces where it is empty), page by page.
 
-    def pods_at(self, address: str) -> Iterable[Object]:
-        """The pods of any namespace whose IP this is; several where they are on the host network, or have finished."""
+        Only those whose labels match `selector` and whose fields match `field_selector`: `status.podIP=10.0.0.1`,
+        `reason=FailedCreate,involvedObject.kind!=Pod`. An API server knows a few fields of each kind, and refuses others.
+        """
 
     def patch(self, resource: Resource, name: str, namespace: str, merge: Object, *, dry_run: bool = False) -> Object:
         """Apply a JSON merge patch (RFC 7386) and return the object as it is then.

@@ -104,17 +104,13 @@ class KubeCluster:
         call = Call("get", resource.qualified, name, namespace)
         return self._ask("GET", _path(resource, namespace, name), call)
 
-    def list(self, resource: Resource, namespace: str = "", selector: str = "") -> Iterator[Object]:
-        return self._listed(resource, namespace, {"labelSelector": selector})
-
-    def pods_at(self, address: str) -> Iterator[Object]:
-        return self._listed(PODS, "", {"fieldSelector": f"status.podIP={address}"})
-
-    def _listed(self, resource: Resource, namespace: str, narrowed: Mapping[str, str]) -> Iterator[Object]:
-        """The objects that `narrowed` leaves, page by page; while one is read, the next is on its way."""
+    def list(
+        self, resource: Resource, namespace: str = "", selector: str = "", field_selector: str = ""
+    ) -> Iterator[Object]:
+        """As the Protocol says; while one page is read, the next is on its way."""
         call = Call("list", resource.qualified, "", namespace)
         fetch = partial(self._page, _path(resource, namespace))
-        query = {**narrowed, "limit": str(PAGE)}
+        query = {"labelSelector": selector, "fieldSelector": field_selector, "limit": str(PAGE)}
         seen = set()
         answer: tuple[BaseHTTPResponse, bytes] | None = fetch(query)
         while answer is not None:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn, TextIO, TypeVar
 from kubectl_fsm import fields
 from kubectl_fsm.cluster import discovery
 from kubectl_fsm.cluster.documents import MAX_BYTES, Budget, Document, Place, canonical, documents, is_json
-from kubectl_fsm.cluster.interface import BUILT_IN, PODS, Resource, View
+from kubectl_fsm.cluster.interface import BUILT_IN, Resource, View
 from kubectl_fsm.errors import ApiError, Conflict, InvalidObject, ManifestError, NotFound
 from kubectl_fsm.fields import Object
 
@@ -105,20 +105,19 @@ class Manifests:
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
         return self._entry(resource, name, namespace).obj
 
-    def list(self, resource: Resource, namespace: str = "", selector: str = "") -> Iterator[Object]:
+    def list(
+        self, resource: Resource, namespace: str = "", selector: str = "", field_selector: str = ""
+    ) -> Iterator[Object]:
         """As the Protocol says; also raises `UsageError` for a selector that cannot be read."""
-        matches = _matcher(selector)
+        labels_match, fields_match = _matchers(selector, field_selector)
         entries = self._entries.get((resource.group, resource.kind), {})
         return (
             entry.obj
             for (place, _), same_name in entries.items()
             if not namespace or not resource.namespaced or place == namespace
             for entry in same_name
-            if matches(fields.labels(entry.obj))
+            if labels_match(fields.labels(entry.obj)) and fields_match(entry.obj)
         )
-
-    def pods_at(self, address: str) -> Iterator[Object]:
-        return (pod for pod in self.list(PODS) if fields.text(pod, "status", "podIP") == address)
 
     def patch(self, resource: Resource, name: str, namespace: str, merge: Object, *, dry_run: bool = False) -> Object:
         """As the Protocol says, in memory: `edited` gives the text.
@@ -239,13 +238,15 @@ class Manifests:
         )
 
 
-def _matcher(selector: str) -> Callable[[Mapping[str, str]], bool]:
-    """Whether labels match a selector; an empty one matches all. Raises `UsageError`."""
-    if not selector:
-        return lambda _: True
+def _matchers(
+    selector: str, field_selector: str
+) -> tuple[Callable[[Mapping[str, str]], bool], Callable[[Object], bool]]:
+    """Whether labels, and an object, match their selector; an empty one matches all. Raises `UsageError`."""
+    if not selector and not field_selector:
+        return lambda _: True, lambda _: True
     from kubectl_fsm.cluster import selectors  # noqa: PLC0415 - most runs have none
 
-    return selectors.parse(selector).matches
+    return selectors.parse(selector).matches, selectors.parse_fields(field_selector).matches
 
 
 def _meaning(found: Sequence[Document]) -> str:

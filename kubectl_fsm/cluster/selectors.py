@@ -1,6 +1,7 @@
 """Label selectors as the API server and `kubectl -l` read them: `app=web,tier in (a, b),!canary,cores>2`.
 
-Grammar and limits: Kubernetes, "Labels and Selectors" and `k8s.io/apimachinery/pkg/labels`.
+Grammar and limits: Kubernetes, "Labels and Selectors" and `k8s.io/apimachinery/pkg/labels`. Field selectors
+(`reason=FailedCreate,involvedObject.kind!=Pod`) are the simpler ones of `k8s.io/apimachinery/pkg/fields`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kubectl_fsm import fields
 from kubectl_fsm.errors import InvalidObject, UsageError
@@ -17,6 +19,7 @@ _TOKEN = re.compile(r"\s*(?:(?P<sign>==|!=|[=!<>(),])|(?P<word>[^\s=!<>(),]+)|(?
 _NAME = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _PREFIX = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 _INTEGER = re.compile(r"[-+]?[0-9]+")
+_TERM = re.compile(r"(?P<path>[^\s=!,\\]+)(?P<operator>==?|!=)(?P<value>[^=,\\]*)")
 _OPERATORS: Mapping[str, str] = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
 
 
@@ -71,6 +74,42 @@ def _expression(found: Object) -> Requirement:
     if operator is None:
         raise InvalidObject(f"a label selector has the operator {found.get('operator')!r}")
     return Requirement(fields.text(found, "key"), operator, frozenset(map(str, fields.sequence(found, "values"))))
+
+
+class Term(NamedTuple):
+    """One condition of a field selector: the string at `path` is `value`, or is not."""
+
+    path: tuple[str, ...]
+    value: str
+    equal: bool
+
+    def matches(self, obj: Object) -> bool:
+        """A missing field is empty. Raises `InvalidObject` for one that is no string."""
+        return (fields.text(obj, *self.path) == self.value) == self.equal
+
+
+class FieldSelector(NamedTuple):
+    """Terms that must all hold; without any it matches everything."""
+
+    terms: tuple[Term, ...]
+
+    def matches(self, obj: Object) -> bool:
+        return all(term.matches(obj) for term in self.terms)
+
+
+def parse_fields(text: str) -> FieldSelector:
+    """`[term {"," term}]` with `path ("=" | "==" | "!=") value`. Raises `UsageError` for what is no term.
+
+    Values with a comma, an equals sign or a backslash would need escapes; no field that can be selected by holds them.
+    """
+    return FieldSelector(tuple(map(_term, filter(None, text.split(",")))))
+
+
+def _term(text: str) -> Term:
+    match = _TERM.fullmatch(text)
+    if match is None:
+        raise UsageError(f"field selector: {text} is not FIELD=VALUE or FIELD!=VALUE")
+    return Term(tuple(match["path"].split(".")), match["value"], match["operator"] != "!=")
 
 
 class _Parser:

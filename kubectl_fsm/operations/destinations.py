@@ -111,9 +111,10 @@ class Finder:
         if address.startswith("127.") or itself:
             return Route([Dial(address, number, (dialled,), (dialled,))], {self._client.address: self._client})
         unknown: list[str] = []
+        at = f"status.podIP={address}"
         known, pods = self._cluster.gather(
             lambda: _readable(lambda: list(self._cluster.list(SERVICES)), SERVICES, unknown),
-            lambda: _readable(lambda: list(self._cluster.pods_at(address)), PODS, unknown),
+            lambda: _readable(lambda: list(self._cluster.list(PODS, field_selector=at)), PODS, unknown),
         )
         if found := services.find(known, address, number):
             route = self._to_service(*found)

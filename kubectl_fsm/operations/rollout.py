@@ -263,18 +263,13 @@ def _complaints(pods: Sequence[Object]) -> Iterator[tuple[str, str]]:
 
 def _refusal(cluster: Cluster, workload: Workload, seconds: float) -> str:
     """Why the controller could make no pod, as its latest event of so many seconds says."""
+    own = f"reason=FailedCreate,involvedObject.uid={fields.uid(workload.top.object)}"
     try:
-        events = list(cluster.list(EVENTS, workload.namespace))
+        events = list(cluster.list(EVENTS, workload.namespace, field_selector=own))
     except FsmError:
         return ""
-    own = [
-        event
-        for event in events
-        if fields.mapping(event, "involvedObject").get("uid") == fields.uid(workload.top.object)
-    ]
     since = (datetime.now(timezone.utc) - timedelta(seconds=seconds) - _SKEW).isoformat()
-    failed = [event for event in own if event.get("reason") == "FailedCreate" and _seen_at(event) >= since]
-    latest = max(failed, key=_seen_at, default={})
+    latest = max((event for event in events if _seen_at(event) >= since), key=_seen_at, default={})
     return str(latest.get("message", ""))
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pytest
 
 from kubectl_fsm.cluster import kube, manifests
-from kubectl_fsm.cluster.interface import BUILT_IN, DEPLOYMENTS, NAMESPACES, PODS, SERVICES, Cluster, Resource
+from kubectl_fsm.cluster.interface import BUILT_IN, DEPLOYMENTS, EVENTS, NAMESPACES, PODS, SERVICES, Cluster, Resource
 from kubectl_fsm.cluster.kubeconfig import ConnectionOptions
-from kubectl_fsm.errors import Conflict, NotFound, UsageError
+from kubectl_fsm.errors import ApiError, Conflict, NotFound, UsageError
 
 GROUP = "contract.example.com"
 WIDGETS = Resource(GROUP, "v1", "Widget", "widgets", True, ("wd",))
@@ -171,10 +171,33 @@ def pods(here: str, there: str) -> list[dict]:
     ]
 
 
+REASONS = {
+    "refused": ("ReplicaSet", "FailedCreate"),
+    "stuck": ("StatefulSet", "FailedCreate"),
+    "scaled": ("ReplicaSet", "SuccessfulCreate"),
+}
+"""Of events in the first namespace: the kind that it is about, and its reason."""
+
+
+def events(namespace: str) -> list[dict]:
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": namespace},
+            "involvedObject": {"kind": kind, "namespace": namespace, "name": "web", "uid": f"uid-of-{name}"},
+            "reason": reason,
+        }
+        for name, (kind, reason) in REASONS.items()
+    ]
+
+
 @pytest.fixture(params=["files", "server"])
 def world_with_pods(request, tmp_path) -> World:
+    """The same with pods, and events."""
     if request.param == "files":
-        (tmp_path / "pods.yaml").write_text("\n---\n".join(map(json.dumps, pods("here", "there"))))
+        found = [*pods("here", "there"), *events("here")]
+        (tmp_path / "pods.yaml").write_text("\n---\n".join(map(json.dumps, found)))
         return World(manifests.read([str(tmp_path)], "here", None), "here", "there")
     served, world = request.getfixturevalue("served"), request.getfixturevalue("over_server")
     for pod in pods(world.here, world.there):
@@ -182,20 +205,60 @@ def world_with_pods(request, tmp_path) -> World:
         served.api("POST", path, pod)
         status = {"status": pod["status"]}
         served.api("PATCH", f"{path}/{pod['metadata']['name']}/status", status, "application/merge-patch+json")
+    for event in events(world.here):
+        served.api("POST", f"/api/v1/namespaces/{world.here}/events", event)
     return world
 
 
-@pytest.mark.parametrize(
-    ("address", "names"), [("10.9.9.9", ["one", "twin"]), ("10.9.9.99", ["longer"]), ("10.9.9.1", [])]
-)
-def test_pods_at_an_address(world_with_pods, address, names):
+FIELD_SELECTORS = {
+    "status.podIP=10.9.9.9": "one twin",
+    "status.podIP==10.9.9.99": "longer",
+    "status.podIP=10.9.9.1": "",
+    "status.podIP=": "waiting",
+    "status.podIP!=10.9.9.9": "longer waiting",
+    "status.podIP=10.9.9.9,metadata.name!=one": "twin",
+    "metadata.name=one,status.podIP=10.9.9.99": "",
+    ",metadata.name=one,": "one",
+}
+
+
+@pytest.mark.parametrize("selector", FIELD_SELECTORS)
+def test_field_selectors(world_with_pods, selector):
     world = world_with_pods
-    everywhere = list(world.cluster.pods_at(address))
-    assert {pod["status"]["podIP"] for pod in everywhere} <= {address}
+    everywhere = list(world.cluster.list(PODS, field_selector=selector))
     assert {(pod["apiVersion"], pod["kind"]) for pod in everywhere} <= {("v1", "Pod")}
     found = [(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in everywhere]
     own = sorted(place for place in found if place[0] in (world.here, world.there))
+    names = FIELD_SELECTORS[selector].split()
     assert own == sorted((world.there if name == "twin" else world.here, name) for name in names)
+    here = world.cluster.list(PODS, world.here, field_selector=selector)
+    assert sorted(pod["metadata"]["name"] for pod in here) == sorted(name for name in names if name != "twin")
+
+
+def test_both_kinds_of_selectors_together(world):
+    found = world.cluster.list(SERVICES, world.here, "app in (web,db)", "metadata.name!=web")
+    assert [obj["metadata"]["name"] for obj in found] == ["db"]
+
+
+@pytest.mark.parametrize(
+    ("selector", "names"),
+    [
+        ("reason=FailedCreate,involvedObject.kind=ReplicaSet", ["refused"]),
+        ("reason=FailedCreate,involvedObject.kind!=ReplicaSet", ["stuck"]),
+        ("involvedObject.kind=ReplicaSet", ["refused", "scaled"]),
+        ("reason=FailedCreate,involvedObject.uid=uid-of-stuck", ["stuck"]),
+    ],
+)
+def test_events_of_one_sort(world_with_pods, selector, names):
+    found = world_with_pods.cluster.list(EVENTS, world_with_pods.here, field_selector=selector)
+    assert sorted(event["metadata"]["name"] for event in found) == names
+
+
+@pytest.mark.parametrize("selector", ["metadata.name", "=one", "metadata.name=a=b", "metadata.name>one"])
+def test_what_is_no_field_selector(world, selector):
+    with pytest.raises((UsageError, ApiError)) as error:
+        list(world.cluster.list(PODS, world.here, field_selector=selector))
+    assert getattr(error.value, "status", 400) == 400
 
 
 SELECTORS = {

@@ -84,15 +84,10 @@ class Deaf(Remote):
         super().__init__(*objects)
         self.kind = kind
 
-    def list(self, resource, namespace="", selector=""):
+    def list(self, resource, namespace="", selector="", field_selector=""):
         if resource.kind == self.kind and not namespace:
             raise Forbidden(403, "Forbidden", "no")
-        return self.files.list(resource, namespace, selector)
-
-    def pods_at(self, address):
-        if self.kind == "Pod":
-            raise Forbidden(403, "Forbidden", "no")
-        return self.files.pods_at(address)
+        return self.files.list(resource, namespace, selector, field_selector)
 
 
 def service(*ports, name="api", selector=None, status=None, **spec):
@@ -267,9 +262,9 @@ def test_a_service_without_a_selector_leads_where_its_slices_do():
 
 def test_of_a_service_without_a_selector_no_pods_are_listed():
     class Spy(Remote):
-        def list(self, resource, namespace="", selector=""):
+        def list(self, resource, namespace="", selector="", field_selector=""):
             assert resource.kind != "Pod" or selector
-            return self.files.list(resource, namespace, selector)
+            return self.files.list(resource, namespace, selector, field_selector)
 
     objects = [*CLUSTER, service(PORT, selector={}), SLICE]
     assert list(found("svc/api:80", *objects, cluster=Spy, source="web-1").instances) == ["10.244.1.3"]

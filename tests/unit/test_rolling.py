@@ -84,15 +84,16 @@ class World:
             raise NotFound(404, "NotFound", f'{resource.qualified} "{name}" not found')
         return copy.deepcopy(found)
 
-    def list(self, resource, namespace="", selector=""):
+    def list(self, resource, namespace="", selector="", field_selector=""):
         if resource.kind in self.forbidden:
             raise Forbidden(403, "Forbidden", f"cannot list {resource.qualified}")
         self.asked.append((resource.kind, namespace, selector))
-        matches = selectors.parse(selector).matches if selector else lambda _: True
+        by_labels, by_fields = selectors.parse(selector), selectors.parse_fields(field_selector)
         return [
             copy.deepcopy(obj)
             for (kind, place, _), obj in sorted(self.objects.items())
-            if kind == resource.kind and namespace in ("", place) and matches(fields.labels(obj))
+            if kind == resource.kind and namespace in ("", place)
+            if by_labels.matches(fields.labels(obj)) and by_fields.matches(obj)
         ]
 
     def patch(self, resource, name, namespace, merge, *, dry_run=False):
@@ -1594,10 +1595,10 @@ def test_what_was_wrong_is_said_also_where_the_server_cannot_be_reached_any_more
     )
 
     class Mute(World):
-        def list(self, resource, *args):
+        def list(self, resource, *args, **more):
             if resource.kind == "Event":
                 raise gone
-            return super().list(resource, *args)
+            return super().list(resource, *args, **more)
 
     none = says("Deployment", "web", replicas=2, updatedReplicas=0)
     detail = roll(Mute(*shop("web"), steps={"web": [none]}), "deploy/web", "--timeout=5s")[0].items[0].detail

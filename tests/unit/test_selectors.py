@@ -2,8 +2,8 @@
 
 import pytest
 
-from kubectl_fsm.cluster.selectors import Requirement, parse
-from kubectl_fsm.errors import UsageError
+from kubectl_fsm.cluster.selectors import Requirement, parse, parse_fields
+from kubectl_fsm.errors import InvalidObject, UsageError
 
 LABELS = {"app": "web", "tier": "", "cores": "8", "in": "notin", "example.com/role": "front-end_1.x"}
 
@@ -86,3 +86,33 @@ def test_a_malformed_selector_is_a_usage_error_that_points_at_the_place(text):
 @pytest.mark.parametrize("text", ["a" * 63, "a" * 253 + "/b", "cores<-9223372036854775808", "app=" + "a" * 63])
 def test_the_longest_is_accepted(text):
     parse(text)
+
+
+OBJECT = {"kind": "Event", "metadata": {"name": "e"}, "reason": "Failed", "involvedObject": {"kind": "Pod"}, "count": 1}
+
+FIELDS = {
+    "": True,
+    "reason=Failed": True,
+    "reason==Failed,involvedObject.kind!=Job": True,
+    "reason=Failed,involvedObject.kind=Job": False,
+    "reason!=Failed": False,
+    "source.component=": True,
+    "source.component!=kubelet": True,
+    "source.component=kubelet": False,
+}
+
+
+@pytest.mark.parametrize("text", FIELDS)
+def test_a_field_selector_matches(text):
+    assert parse_fields(text).matches(OBJECT) is FIELDS[text]
+
+
+@pytest.mark.parametrize("text", ["reason", "=a", "!=a", "reason=a=b", "reason>1", "a b=c", r"reason=a\,b", "a=b, c=d"])
+def test_what_is_no_field_selector(text):
+    with pytest.raises(UsageError, match="is not FIELD=VALUE or FIELD!=VALUE"):
+        parse_fields(text)
+
+
+def test_a_field_of_another_type_is_named():
+    with pytest.raises(InvalidObject, match="Event e: count is a number, not a string"):
+        parse_fields("count=1").matches(OBJECT)

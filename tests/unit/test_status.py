@@ -357,10 +357,10 @@ class TestWhatCannotBeRead:
     @pytest.mark.parametrize("where", [("-n", "shop"), ("-A",)])
     def test_kinds(self, lacking, error, note, where):
         class Narrow(Remote):
-            def list(self, resource, namespace="", selector=""):
+            def list(self, resource, namespace="", selector="", field_selector=""):
                 if resource == lacking and selector == "":
                     raise error("no", "", 403)
-                return self.files.list(resource, namespace, selector)
+                return self.files.list(resource, namespace, selector, field_selector)
 
             def get(self, resource, name, namespace=""):
                 if resource == lacking:
@@ -391,9 +391,9 @@ class TestRequests:
             super().__init__(*objects)
             self.asked = []
 
-        def list(self, resource, namespace="", selector=""):
+        def list(self, resource, namespace="", selector="", field_selector=""):
             self.asked.append(("list", resource.kind))
-            return self.files.list(resource, namespace, selector)
+            return self.files.list(resource, namespace, selector, field_selector)
 
         def get(self, resource, name, namespace=""):
             self.asked.append(("get", resource.kind))

@@ -1069,10 +1069,10 @@ class Narrow(Remote):
             raise Forbidden(403, "Forbidden", "no")
         return self.files.get(resource, name, namespace)
 
-    def list(self, resource, namespace="", selector=""):
+    def list(self, resource, namespace="", selector="", field_selector=""):
         if resource.kind in self.hidden:
             raise Forbidden(403, "Forbidden", "no")
-        return self.files.list(resource, namespace, selector)
+        return self.files.list(resource, namespace, selector, field_selector)
 
 
 def narrow(*hidden, words=TO_API, more=BEHIND, **traffic):
