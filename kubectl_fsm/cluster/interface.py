@@ -10,6 +10,9 @@ from kubectl_fsm.fields import Object
 FIELD_MANAGER = "fsm-plugin"
 """Who wrote it, in managedFields. Flux takes back what managers named `kubectl…` wrote, so the name is not one of these."""
 
+LOG_BYTES = 16_000
+"""The most of a container's log that is handed on."""
+
 PAGE = 250
 """Objects in one answer of a listing: half of what kubectl asks for takes half of the memory, and no more time."""
 
@@ -149,6 +152,13 @@ class Cluster(Protocol):
 
     def evict(self, name: str, namespace: str, uid: str) -> None:
         """The same for a pod, where its PodDisruptionBudget has room; else it is an `ApiError` of status 429."""
+
+    def log(self, name: str, namespace: str, container: str, lines: int) -> str:
+        """The last lines, `LOG_BYTES` of them at the most, that a pod's container wrote: whatever it liked to write.
+
+        Of the run before where this one has written nothing yet; empty where none has. `ApiError` of status 400 where the
+        container has not started once, or the pod has none of that name. On files it is a `ManifestError`.
+        """
 
     def observe(self, *views: View) -> Generator[Sequence[Sequence[Object]], None, None]:
         """The objects of each view, in the order of the views: as they are now, then after each change.

@@ -23,7 +23,16 @@ from kubectl_fsm import fields
 from kubectl_fsm.cluster import background, discovery, pages
 from kubectl_fsm.cluster.credentials import Credentials, proxy_headers
 from kubectl_fsm.cluster.failures import Asker, Call, Dropped, failure, foreign, no_kind, status_object, unreachable
-from kubectl_fsm.cluster.interface import BUILT_IN, CUSTOM_WORKLOADS, FIELD_MANAGER, PAGE, PODS, Resource, View
+from kubectl_fsm.cluster.interface import (
+    BUILT_IN,
+    CUSTOM_WORKLOADS,
+    FIELD_MANAGER,
+    LOG_BYTES,
+    PAGE,
+    PODS,
+    Resource,
+    View,
+)
 from kubectl_fsm.cluster.kubeconfig import Access, ConnectionOptions, access
 from kubectl_fsm.errors import ApiError, CredentialError, InvalidObject, NotFound, Unreachable
 from kubectl_fsm.fields import Object
@@ -32,6 +41,8 @@ CONNECT_SECONDS, READ_SECONDS = 30.0, 90.0
 """Limits without `--request-timeout`: to connect, and of silence. An API server ends its own requests after 60 s."""
 ATTEMPTS, LONGEST_PAUSE = 4, 10
 """How often a request is sent where the server says `Retry-After`, and the longest pause, in seconds, that is waited out."""
+LOG_READ_BYTES = 1_000_000
+"""How much of a log is read for the sake of its end: `limitBytes` keeps the beginning, and not every kubelet heeds it."""
 CONNECTIONS = 16
 """Connections kept open, and calls that `gather` makes at a time."""
 
@@ -163,6 +174,24 @@ class KubeCluster:
         }
         self._ask("POST", f"{_path(PODS, namespace, name)}/eviction", call, body=eviction)
 
+    def log(self, name: str, namespace: str, container: str, lines: int) -> str:
+        """As the Protocol says. A container that waits for its next start is asked for its last run by the kubelet itself."""
+        query = {"container": container, "tailLines": str(lines), "limitBytes": str(LOG_READ_BYTES)}
+        if said := self._log_text(name, namespace, query):
+            return said
+        try:
+            return self._log_text(name, namespace, {**query, "previous": "true"})
+        except ApiError as error:
+            if error.status != HTTPStatus.BAD_REQUEST:
+                raise
+            return ""
+
+    def _log_text(self, name: str, namespace: str, query: Mapping[str, str]) -> str:
+        path, call = f"{_path(PODS, namespace, name)}/log", Call("get", f"{PODS.plural}/log", name, namespace)
+        response, data = self._exchange("GET", path, query, most=LOG_READ_BYTES)
+        self._check(response, data, call)
+        return data[-LOG_BYTES:].decode(errors="replace")
+
     def observe(self, *views: View) -> Generator[Sequence[Sequence[Object]], None, None]:
         """As the Protocol says. `--request-timeout` limits lists and how long it takes to connect, not the watches."""
         from kubectl_fsm.cluster import watching  # noqa: PLC0415 - most verbs watch nothing
@@ -252,9 +281,16 @@ class KubeCluster:
         return self._answer(*self._exchange(method, path, query or {}, body, accept), call)
 
     def _exchange(
-        self, method: str, path: str, query: Mapping[str, str], body: Object | None = None, accept: str = _JSON
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Object | None = None,
+        accept: str = _JSON,
+        *,
+        most: int | None = None,
     ) -> tuple[BaseHTTPResponse, bytes]:
-        """One request and its answer.
+        """One request and its answer, or the first `most` bytes of it.
 
         What does no more when it is done twice is sent again where it was dropped or the server asks for patience.
         With 429 the server has not even begun a write; what it refuses so to create or evict is the caller's affair.
@@ -262,11 +298,11 @@ class KubeCluster:
         repeatable = method == "GET" or bool(query.get("dryRun")) or _is_idempotent(method, body)
         for attempts_left in reversed(range(ATTEMPTS)):
             try:
-                response, data = self._send(method, path, query, body, accept)
+                response, data = self._send(method, path, query, body, accept, most=most)
             except Dropped:
                 if not repeatable:
                     raise
-                response, data = self._send(method, path, query, body, accept)
+                response, data = self._send(method, path, query, body, accept, most=most)
             not_begun = method == "PATCH" and response.status == HTTPStatus.TOO_MANY_REQUESTS
             pause = _pause(response) if repeatable or not_begun else None
             if pause is None or not attempts_left:
@@ -275,11 +311,18 @@ class KubeCluster:
         return response, data
 
     def _send(
-        self, method: str, path: str, query: Mapping[str, str], body: Object | None, accept: str
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Object | None,
+        accept: str,
+        *,
+        most: int | None,
     ) -> tuple[BaseHTTPResponse, bytes]:
-        """The response, its body read whole. Raises as `_opened` does."""
+        """The response and its body, or the first `most` bytes of it. Raises as `_opened` does."""
         with self._opened(method, path, query, body=body, accept=accept) as response:
-            return response, response.data
+            return response, response.read(most)
 
     @contextmanager
     def _opened(

@@ -150,6 +150,9 @@ class Manifests:
     def evict(self, name: str, namespace: str, uid: str) -> NoReturn:  # noqa: ARG002
         raise self._inert()
 
+    def log(self, name: str, namespace: str, container: str, lines: int) -> NoReturn:  # noqa: ARG002
+        raise self._inert()
+
     def observe(self, *views: View) -> NoReturn:  # noqa: ARG002
         raise self._inert()
 

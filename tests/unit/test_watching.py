@@ -874,6 +874,7 @@ def test_files_run_nothing(tmp_path):
         lambda: files.create(PODS, "shop", {}),
         lambda: files.delete(PODS, "web", "shop", ""),
         lambda: files.evict("web", "shop", ""),
+        lambda: files.log("web", "shop", "app", 20),
     )
     for ask in asks:
         with pytest.raises(ManifestError, match="files run nothing"):
