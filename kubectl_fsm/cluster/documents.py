@@ -139,7 +139,8 @@ def _json(data: bytes, path: str, budget: Budget) -> Document | None:
     except ValueError:
         return None
     budget.spend(values)
-    return Document(value, 1, 0, len(data.decode()))
+    line = data.count(b"\n", 0, len(data) - len(data.lstrip())) + 1
+    return Document(value, line, 0, len(data.decode()))
 
 
 def _json_values(data: bytes, limit: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from kubectl_fsm.fields import Object
+from kubectl_fsm.fields import Object, Step
 
 FIELD_MANAGER = "fsm-plugin"
 """Who wrote it, in managedFields. Flux takes back what managers named `kubectl…` wrote, so the name is not one of these."""
@@ -87,6 +87,14 @@ class View(NamedTuple):
     namespace: str
     selector: str = ""
     name: str = ""
+
+
+class Position(NamedTuple):
+    """Where something is written: the file as it was named (`-` for standard input), line and column from 1."""
+
+    file: str
+    line: int
+    column: int
 
 
 class Cluster(Protocol):
@@ -182,6 +190,13 @@ class Cluster(Protocol):
         """Kinds to look for workloads in beside the built-in ones: those of the files, or `CUSTOM_WORKLOADS`.
 
         An API server serves too many to list them all; what others have made is found through the pods.
+        """
+
+    def position(self, obj: Object, *path: Step) -> Position | None:
+        """Where the field at `path` of an object is written, or as much of the path as is: the object's begin at least.
+
+        What an alias or a merge key brings in is where it is used. None on an API server, for an object that is in no
+        file, and where the file is not as it was.
         """
 
     def gather(self, *calls: Callable[[], Any]) -> Sequence[Any]:

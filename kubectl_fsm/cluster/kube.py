@@ -228,6 +228,9 @@ class KubeCluster:
     def kinds(self) -> Sequence[Resource]:
         return [found for found in self._all_served() if (found.group, found.kind) in CUSTOM_WORKLOADS]
 
+    def position(self, obj: Object, *path: fields.Step) -> None:  # noqa: ARG002 - the Protocol's
+        return None
+
     def gather(self, *calls: Callable[[], Any]) -> Sequence[Any]:
         return background.gather(calls, CONNECTIONS)
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple, NoReturn, TextIO, TypeVar
 
 from kubectl_fsm import fields
-from kubectl_fsm.cluster import discovery
+from kubectl_fsm.cluster import discovery, positions
 from kubectl_fsm.cluster.documents import MAX_BYTES, Budget, Document, Place, canonical, documents, is_json
-from kubectl_fsm.cluster.interface import BUILT_IN, Resource, View
+from kubectl_fsm.cluster.interface import BUILT_IN, Position, Resource, View
+from kubectl_fsm.cluster.positions import MAX_SPOTS, Spot
 from kubectl_fsm.errors import ApiError, Conflict, InvalidObject, ManifestError, NotFound
 from kubectl_fsm.fields import Object
 
@@ -71,10 +72,14 @@ class _File(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """An object and where it stands: in the document numbered `ordinal` of `file`, at `path` in that document."""
+    """An object and where it stands: in the document numbered `ordinal` of `file`, at `path` in that document.
+
+    `line` is the document's first.
+    """
 
     file: _File
     ordinal: int
+    line: int
     path: Place
     obj: Object
 
@@ -97,6 +102,8 @@ class Manifests:
         self._resources = _resources([entry.obj for entry in found])
         self._entries: dict[tuple[str, str], dict[tuple[str, str], list[_Entry]]] = {}
         self._texts: dict[_File, str] = {}
+        self._spots: dict[_File, Mapping[int, Spot] | None] = {}
+        self._spot_budget = Budget(MAX_SPOTS)
         for entry in found:
             located = entry._replace(obj=self._in_namespace(entry))
             key = fields.namespace(located.obj), fields.name(located.obj)
@@ -174,6 +181,20 @@ class Manifests:
     def kinds(self) -> Sequence[Resource]:
         return self._resources
 
+    def position(self, obj: Object, *path: fields.Step) -> Position | None:
+        kind = _group(fields.text(obj, "apiVersion")), fields.text(obj, "kind")
+        found = self._entries.get(kind, {}).get((fields.namespace(obj), fields.name(obj)), [])
+        entry = next((entry for entry in found if len(found) == 1 or entry.obj is obj), None)
+        if entry is None:
+            return None
+        if entry.file not in self._spots:
+            self._spots[entry.file] = self._spots_of(entry.file)
+        spots = self._spots[entry.file]
+        if spots is None:
+            return None
+        spot = spots.get(entry.line, Spot(entry.line, 1, {})).at((*entry.path, *path))
+        return Position(entry.file.path, spot.line, spot.column)
+
     def gather(self, *calls: Callable[[], Any]) -> Sequence[Any]:
         return [call() for call in calls]
 
@@ -194,6 +215,14 @@ class Manifests:
 
     def _inert(self) -> ManifestError:
         return ManifestError(f"{self.origin}: files run nothing", "Leave out -f to ask a cluster.")
+
+    def _spots_of(self, file: _File) -> Mapping[int, Spot] | None:
+        """Where the fields of a file's documents are; None where it is not as it was."""
+        try:
+            content = file.read_again()
+        except ManifestError:
+            return None
+        return positions.spots(content, file.path, self._spot_budget)
 
     def _text(self, file: _File) -> str:
         return self._texts.get(file) or file.read_again().decode()
@@ -305,7 +334,7 @@ def _entries(path: str, stdin: TextIO | BinaryIO, budget: Budget, *, named: bool
             )
         for place, obj in objects:
             _check_identity(obj, f"{path}:{document.line}")
-            yield _Entry(file, ordinal, place, obj)
+            yield _Entry(file, ordinal, document.line, place, obj)
     if empty and named:
         raise ManifestError(f"{path}: no Kubernetes objects")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -398,6 +399,16 @@ def test_resource_named(world, text):
 def test_resource_that_nobody_knows(world, text):
     with pytest.raises(NotFound):
         world.cluster.resource_named(text)
+
+
+def test_only_what_is_in_files_has_a_position(world):
+    widget = world.cluster.get(WIDGETS, "w", world.here)
+    found = world.cluster.position(widget, "spec", "nested", "two", "three")
+    if world.cluster.remote:
+        assert found is None
+    else:
+        line = Path(found.file).read_text().splitlines()[found.line - 1]
+        assert line[found.column - 1 :] == '"three": "3"'
 
 
 def test_gather_keeps_the_order(world):
