@@ -117,13 +117,30 @@ class SettingState(NamedTuple):
     configured: bool
 
 
+class Opinion(NamedTuple):
+    """What the cluster's own injector would make of the next pod, beside what is predicted.
+
+    `state`: `injected` (with an init container, whose `script` it is), `no-interception` (a sidecar, and none),
+    `not-injected`, `refused`, `down` (no answer), `not-asked`; `reason` is the plain answer. `same`: whether that is
+    what is predicted, None where there is no answer. `differences` are `+6379 outbound-port` and `+rule -A …` for what
+    the injector has and the prediction has not, with `-` the other way; `notes` what may be behind them, and what to do.
+    """
+
+    state: str
+    same: bool | None
+    reason: str
+    differences: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    script: str = ""
+
+
 class PodRules(NamedTuple):
     """The effective rules of one pod, or of the next pod of a workload (`pod` is empty, `state` is `template`).
 
     `state`: `current`, `outdated`, `not-injected`, `failed`, `no-interception`, `external`, `template`, `refused`,
     `unknown`; `reason` is the plain answer behind it. `script` is what the pod's init container holds, `next_script`
     what the next one's will; either may be empty. `apply` is what to do to recreate an outdated pod's workload, which
-    has `replicas` pods (None: not known).
+    has `replicas` pods (None: not known). `from_injector` is None where the injector was not to be asked.
     """
 
     pod: str
@@ -144,6 +161,7 @@ class PodRules(NamedTuple):
     replicas: int | None
     script: str
     next_script: str
+    from_injector: Opinion | None = None
 
 
 class RulesReport(NamedTuple):

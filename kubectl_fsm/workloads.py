@@ -106,6 +106,11 @@ def init_container(pod: Object, name: str) -> Object | None:
     return next(found, None)
 
 
+def on_windows(pod: Object) -> bool:
+    """Whether the pod asks for a Windows node."""
+    return fields.mapping(pod, "spec", "nodeSelector").get("kubernetes.io/os") == "windows"
+
+
 def script(container: Object) -> str:
     """The shell script that a container runs as `sh -c SCRIPT`; empty where it runs something else."""
     words = [*fields.sequence(container, "command"), *fields.sequence(container, "args")]

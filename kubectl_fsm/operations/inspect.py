@@ -186,7 +186,7 @@ def _uncovered(pod: Object, injection: Injection, installation: Installation) ->
     if installation.mesh.uuid_label not in fields.labels(pod):
         late = "it was made before it could be injected; the next pod will be"
         return "not-injected", late if injection.injected else injection.reason
-    if fields.mapping(pod, "spec", "nodeSelector").get("kubernetes.io/os") == "windows":
+    if workloads.on_windows(pod):
         return "no-interception", "Windows pods get no init container"
     if not installation.intercepts:
         return "no-interception", f"interceptionMode {installation.mode or '(none)'}"

@@ -14,6 +14,7 @@ from kubectl_fsm.reports import (
     EditReport,
     EditsReport,
     ExclusionsReport,
+    Opinion,
     PodRules,
     Report,
     RestartItem,
@@ -128,6 +129,18 @@ def _pod_rules(item: PodRules) -> Mapping[str, Any]:
             for rule in item.rules
         ],
         "notes": list(item.notes),
+        "fromInjector": _opinion(item.from_injector) if item.from_injector else None,
+    }
+
+
+def _opinion(opinion: Opinion) -> Mapping[str, Any]:
+    return {
+        "state": opinion.state,
+        "same": opinion.same,
+        "reason": opinion.reason,
+        "differences": list(opinion.differences),
+        "notes": list(opinion.notes),
+        "script": opinion.script or None,
     }
 
 

@@ -15,6 +15,7 @@ from kubectl_fsm.reports import (
     EditReport,
     EditsReport,
     ExclusionsReport,
+    Opinion,
     PodRules,
     Report,
     RestartItem,
@@ -51,11 +52,23 @@ def as_table(report: Report, style: Style) -> str:
 
 
 def as_iptables(report: RulesReport) -> str:
-    """The exact scripts: what each pod's init container holds; without a pod, what the next one's will."""
-    scripts = [(item, item.next_script if item.state == "template" else item.script) for item in report.items]
+    """The exact scripts: what each pod's init container holds; without a pod, what the next one's will.
+
+    Where the injector was asked, its own for the next pod of each workload; what is predicted where it did not answer.
+    """
+    scripts = list(dict.fromkeys((item.namespace, *_script(item)) for item in report.items))
     if len(scripts) == 1:
-        return scripts[0][1]
-    return "".join(f"# {_name(item)} in {item.namespace}\n{text}" for item, text in scripts if text)
+        return scripts[0][-1]
+    return "".join(f"# {name} in {namespace}\n{text}" for namespace, name, text in scripts if text)
+
+
+def _script(item: PodRules) -> tuple[str, str]:
+    """A script, and whose it is; what the injector says where it writes none is a comment."""
+    opinion = item.from_injector
+    if opinion is None:
+        return _name(item), item.next_script if item.state == "template" else item.script
+    said = opinion.script or f"# the injector: {visible(opinion.reason)}\n"
+    return item.workload or _name(item), item.next_script if opinion.same is None else said
 
 
 def _rules(report: RulesReport, style: Style) -> str:
@@ -131,10 +144,17 @@ def _detail(group: Sequence[PodRules], style: Style) -> str:
         if lines:
             parts.append(_hook(hook, lines, style))
     parts += [f"Note: {visible(note)}\n" for note in dict.fromkeys(item.notes)]
+    if item.from_injector:
+        parts.append(_opinion(item.from_injector))
     if item.apply:
         count = f"   # {item.replicas} pod{'s' if item.replicas != 1 else ''}" if item.replicas is not None else ""
         parts.append(f"Apply: {visible(item.apply)}{count}\n")
     return "".join(parts)
+
+
+def _opinion(opinion: Opinion) -> str:
+    lines = [f"Injector: {opinion.reason}", *(f"  {line}" for line in (*opinion.differences, *opinion.notes))]
+    return "".join(f"{visible(line)}\n" for line in lines)
 
 
 def title(group: Sequence[PodRules], style: Style) -> str:

@@ -219,6 +219,9 @@ REPORTS = [
                 replicas=2,
                 script="script\n",
                 next_script="",
+                from_injector=reports.Opinion(
+                    "injected", False, "another", ["+80 outbound-port"], ["a note"], "script\n"
+                ),
             )
         ],
         "context x",

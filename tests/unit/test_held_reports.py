@@ -455,7 +455,7 @@ def every_report():
     items = [
         ITEM._replace(rules=hidden, workload="", state="external", sidecar=""),
         ITEM._replace(pod="", state="template"),
-        ITEM,
+        ITEM._replace(from_injector=reports.Opinion("refused", False, "no", ["+80 outbound-port"], ["a note"])),
     ]
     entry = reports.Configured("outbound-port", "80", "odd")
     item = reports.ConfiguredObject("global", "MeshConfig/x", "ns", [entry], {"outbound-port": Writer("a", "b")}, "why")
