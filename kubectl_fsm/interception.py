@@ -45,7 +45,8 @@ from kubectl_fsm.netfilter.script import read, write
 
 YES = ("enabled", "yes", "true")
 _NO = ("disabled", "no", "false")
-_UNMESHED = ("kube-system", "kube-public")
+UNMESHED = ("kube-system", "kube-public")
+"""Namespaces that no mesh takes pods of."""
 _ROLE = re.compile(r"(?i)(?:(?:fsm|osm)_)?PROXY_(INBOUND|IN_REDIRECT|OUTBOUND|OUTPUT|OUT_REDIRECT|REDIRECT)")
 _PREFIX = re.compile(r"(?i)\b(?:fsm|osm)_PROXY_")
 _LOOPBACK = "127.0.0.1/32"
@@ -81,7 +82,7 @@ def injection(pod: Object, namespace: Object | None, installation: Installation)
 def _verdicts(pod: Object, namespace: Object | None, installation: Installation) -> Iterator[Injection]:
     """The injector's questions in its order; the first verdict counts."""
     mesh = installation.mesh
-    key = mesh.prefix + "sidecar-injection"
+    key = mesh.injection_key
     asked = _switch(fields.annotations(pod), key, "pod")
     if fields.mapping(pod, "spec").get("hostNetwork") is True:
         yield Injection(False, "it is on the host network")
@@ -99,11 +100,9 @@ def _verdicts(pod: Object, namespace: Object | None, installation: Installation)
         if said and said.refused:
             yield said
     decided = asked or wanted or Injection(False, f"neither the pod nor its namespace is annotated {key}: enabled")
-    metrics = annotations.get(mesh.prefix + "metrics", "enabled")
-    if decided.injected and metrics.lower() not in (*YES, *_NO):
-        yield Injection(
-            False, f"the namespace's annotation {mesh.prefix}metrics is {metrics!r}: pods are refused", True
-        )
+    metrics = annotations.get(mesh.metrics_key, "enabled")
+    if decided.injected and answer(metrics) is None:
+        yield Injection(False, f"the namespace's annotation {mesh.metrics_key} is {metrics!r}: pods are refused", True)
     yield decided
 
 
@@ -111,16 +110,26 @@ def _outside(namespace: Object, installation: Installation) -> str:
     """Why a namespace is not part of the mesh; empty where it is."""
     mesh, labels, name = installation.mesh, fields.labels(namespace), fields.name(namespace)
     label = labels.get(mesh.monitored_label)
-    if name in _UNMESHED or name == installation.namespace:
+    if name in UNMESHED or name == installation.namespace:
         return f"the mesh leaves namespace {name} alone"
     if label is None:
         return f"namespace {name} is not labelled {mesh.monitored_label}"
     if installation.name and label != installation.name:
         return f"namespace {name} belongs to mesh {label}"
-    for ignored in (mesh.prefix + "ignore", "control-plane"):
-        if ignored in labels:
-            return f"namespace {name} is labelled {ignored}"
+    for ignored in ignoring(namespace, mesh):
+        return f"namespace {name} is labelled {ignored}"
     return ""
+
+
+def ignoring(namespace: Object, mesh: Mesh) -> Sequence[str]:
+    """The labels of a namespace that keep its pods out of the mesh whatever else it says."""
+    return [key for key in (mesh.ignore_label, "control-plane") if key in fields.labels(namespace)]
+
+
+def answer(value: str) -> bool | None:
+    """What the injector reads in the value of an annotation that switches something; None where it refuses the pod."""
+    said = value.lower()
+    return True if said in YES else False if said in _NO else None
 
 
 def _switch(annotations: Mapping[str, str], key: str, where: str) -> Injection | None:
@@ -128,11 +137,10 @@ def _switch(annotations: Mapping[str, str], key: str, where: str) -> Injection |
     if key not in annotations:
         return None
     value = annotations[key]
-    if value.lower() in YES:
-        return Injection(True)
-    if value.lower() in _NO:
-        return Injection(False, f"the {where} is annotated {key}: {value}")
-    return Injection(False, f"the {where}'s annotation {key} is {value!r}: the injector refuses the pod", refused=True)
+    said = answer(value)
+    if said is None:
+        return Injection(False, f"the {where}'s annotation {key} is {value!r}: the injector refuses the pod", True)
+    return Injection(said, "" if said else f"the {where} is annotated {key}: {value}")
 
 
 def carries(pod: Object, mesh: Mesh) -> bool:

@@ -225,6 +225,21 @@ class Mesh(NamedTuple):
         return f"{self.program}-proxy-uuid"
 
     @property
+    def injection_key(self) -> str:
+        """The annotation of a namespace or pod that says whether pods get a sidecar."""
+        return f"{self.prefix}sidecar-injection"
+
+    @property
+    def metrics_key(self) -> str:
+        """The annotation of a namespace that says whether its sidecars' metrics are scraped."""
+        return f"{self.prefix}metrics"
+
+    @property
+    def ignore_label(self) -> str:
+        """The label that keeps a namespace out of the mesh."""
+        return f"{self.prefix}ignore"
+
+    @property
     def monitored_label(self) -> str:
         """The label that makes a namespace part of the mesh of that name."""
         return f"{self.prefix}monitored-by"

@@ -1,9 +1,9 @@
 """What checks look at: a mesh, a namespace, a workload, and behind them the scene, which reads everything once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from kubectl_fsm import fields, interception, workloads
 from kubectl_fsm.cluster.interface import BUILT_IN, Cluster, Resource
@@ -11,13 +11,15 @@ from kubectl_fsm.errors import Forbidden, NotFound
 from kubectl_fsm.exclusions import Effective, Settings
 from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import Injection, Upcoming
-from kubectl_fsm.meshes import ExclusionList, Installation
+from kubectl_fsm.meshes import MESHES, ExclusionList, Installation
 from kubectl_fsm.netfilter.model import Ruleset
 from kubectl_fsm.operations import hints, meshes
 from kubectl_fsm.operations.inspect import Situation, likeness, situation
 from kubectl_fsm.operations.owners import Owners, Workload
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.reports import ListChange
+
+T = TypeVar("T")
 
 _NAMED = 2
 _NOTHING = Effective((), Settings())
@@ -41,7 +43,7 @@ class Scene:
     """A cluster, or files, and the part of it that is to be checked.
 
     `scope` is the one namespace that is looked at, empty for all. What was read once is kept, also that it may not be
-    read. `owners` know the workloads read so far.
+    read. `owners` know the workloads read so far. With `narrowed` there may be other meshes than the `installations`.
     """
 
     cluster: Cluster
@@ -50,15 +52,19 @@ class Scene:
     namespaces: Mapping[str, Object]
     subjects: Sequence[Subject]
     scope: str
-    _listed: dict[tuple[Resource, str, str], Sequence[Object] | Forbidden] = field(default_factory=dict)
+    narrowed: bool = False
+    _listed: dict[tuple[Resource, str, str, str], Sequence[Object] | Forbidden] = field(default_factory=dict)
     _kinds: dict[str, Resource | None] = field(default_factory=dict)
+    _made: dict[Any, Any] = field(default_factory=dict)
 
-    def list(self, resource: Resource, namespace: str = "", selector: str = "") -> Sequence[Object]:
+    def list(
+        self, resource: Resource, namespace: str = "", selector: str = "", field_selector: str = ""
+    ) -> Sequence[Object]:
         """As the cluster lists them; nothing of a kind that it does not serve. Raises `Forbidden`."""
-        key = resource, namespace, selector
+        key = resource, namespace, selector, field_selector
         if key not in self._listed:
             try:
-                self._listed[key] = list(self.cluster.list(resource, namespace, selector))
+                self._listed[key] = list(self.cluster.list(resource, namespace, selector, field_selector))
             except NotFound:
                 self._listed[key] = ()
             except Forbidden as error:
@@ -78,6 +84,13 @@ class Scene:
         resource = self._kinds[kind]
         return self.list(resource, namespace) if resource else ()
 
+    def once(self, make: Callable[["Scene"], T]) -> T:
+        """What is made of the whole scene, such as an index, and made once."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        found: T = self._made[make]
+        return found
+
     @cached_property
     def meshes(self) -> Sequence["MeshView"]:
         """The meshes that the workloads and namespaces have to do with; all of them where there are none."""
@@ -92,7 +105,7 @@ class Scene:
         return [
             NamespaceView(self, namespace, meshes.of_namespace(self.installations, namespace))
             for name, namespace in sorted(self.namespaces.items())
-            if (name in used if self.scope else self._joined(namespace))
+            if (name in used if self.scope else self._concerned(namespace))
         ]
 
     @cached_property
@@ -116,9 +129,11 @@ class Scene:
         """The command that takes values out of a list; `words` name the scope, none the mesh."""
         return hints.undo([ListChange(found.name, (), values)], [*words, *self.cluster.words])
 
-    def _joined(self, namespace: Object) -> bool:
-        labels = fields.labels(namespace)
-        return any(one.mesh.monitored_label in labels for one in self.installations)
+    def _concerned(self, namespace: Object) -> bool:
+        """Whether a namespace is part of a mesh, one that is not there included, or is meant to be."""
+        labels, annotations = fields.labels(namespace), fields.annotations(namespace)
+        labelled = any(one.monitored_label in labels for one in MESHES)
+        return labelled or any(one.mesh.injection_key in annotations for one in self.installations)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +160,15 @@ class NamespaceView:
     scene: Scene
     object: Object
     installation: Installation | None
+
+    @property
+    def name(self) -> str:
+        return fields.name(self.object)
+
+    @property
+    def workloads(self) -> Sequence["WorkloadView"]:
+        """The workloads looked at that are in it."""
+        return self.scene.once(_by_namespace).get(self.name, ())
 
 
 class Group(NamedTuple):
@@ -249,3 +273,10 @@ class WorkloadView:
         return [
             Group(situation(self.subject, pods[0], self.namespace, self.installation), pods) for pods in found.values()
         ]
+
+
+def _by_namespace(scene: Scene) -> Mapping[str, Sequence[WorkloadView]]:
+    found: dict[str, list[WorkloadView]] = {}
+    for view in scene.workloads:
+        found.setdefault(view.workload.namespace, []).append(view)
+    return found

@@ -64,7 +64,7 @@ class Check(NamedTuple):
             lambda: targets.select(cluster, owners, self.selection),
             lambda: meshes.namespaces(cluster, scope if cluster.remote else ""),
         )
-        return Scene(cluster, owners, installations, namespaces, subjects, scope)
+        return Scene(cluster, owners, installations, namespaces, subjects, scope, bool(self.control_plane))
 
 
 def parse(arguments: Arguments) -> Check:

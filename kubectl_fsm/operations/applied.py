@@ -90,6 +90,6 @@ def _check_lists(pod: Object, found: Object, installation: Installation) -> None
     if any(one.get("name") == mesh.sidecar for one in fields.items(found, "spec", "containers")):
         raise InvalidObject(f"holds what was injected before, container {mesh.sidecar}: such a pod keeps its rules")
     live, applied = fields.annotations(pod), fields.annotations(found)
-    for key in (f"{mesh.prefix}sidecar-injection", *map(injector.annotation, injector.pod_lists)):
+    for key in (mesh.injection_key, *map(injector.annotation, injector.pod_lists)):
         if live.get(key) != applied.get(key):
             raise InvalidObject(f"lacks the pod's present {key}: apply the manifest with it first")

@@ -2,6 +2,8 @@
 
 A case is a file in `tests/checks/CHECK/`: manifests, and in comments at the top what is to be found, a line for each
 finding and one for what mends it: `# seen: OBJECT: TEXT` and `# mend: TEXT`. One without such lines is one that passes.
+`# with: WORDS` is more of the command line. `# as: cluster` lets the files stand for what a cluster lists; `# log: TEXT`
+is then a line of every container's log.
 """
 
 import json
@@ -11,21 +13,29 @@ import pytest
 
 from kubectl_fsm import cli
 from kubectl_fsm.checks.catalogue import CHECKS
+from kubectl_fsm.cluster.manifests import Manifests
 
 FOLDER = Path(__file__).parent.parent / "checks"
 FILES = sorted(FOLDER.glob("*/*.yaml"))
 
 
+def said(path, word):
+    """What a case's comments say after a word."""
+    start = f"# {word}: "
+    return [line.removeprefix(start) for line in path.read_text().splitlines() if line.startswith(start)]
+
+
 def expected(path):
-    lines = [line for line in path.read_text().splitlines() if line.startswith(("# seen: ", "# mend: "))]
-    seen, mend = lines[0::2], lines[1::2]
-    assert len(seen) == len(mend)
-    return [(one.removeprefix("# seen: "), two.removeprefix("# mend: ")) for one, two in zip(seen, mend, strict=True)]
+    return list(zip(said(path, "seen"), said(path, "mend"), strict=True))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_case(path, capsys):
-    code = cli.main(["check", "-f", str(path), "--only", path.parent.name, "-o", "json"])
+def test_case(path, capsys, monkeypatch):
+    words = [word for line in said(path, "with") for word in line.split()]
+    if "cluster" in said(path, "as"):
+        monkeypatch.setattr(Manifests, "remote", True)
+        monkeypatch.setattr(Manifests, "log", lambda *_: "".join(f"{line}\n" for line in said(path, "log")))
+    code = cli.main(["check", "-f", str(path), "--only", path.parent.name, "-o", "json", *words])
     out, err = capsys.readouterr()
     assert out, err
     items = json.loads(out)["items"]
