@@ -3,10 +3,31 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubectl_fsm.checks import drift, startup
+from kubectl_fsm.checks import drift, injection, modes, namespaces, startup
 from kubectl_fsm.checks.model import Check
 
 _ALL: Sequence[Check[Any]] = (
+    namespaces.namespace_unlabelled,
+    namespaces.namespace_mesh_unknown,
+    namespaces.namespace_two_meshes,
+    namespaces.namespace_ignored,
+    namespaces.namespace_unmeshable,
+    namespaces.namespace_annotation_refused,
+    namespaces.namespace_annotation_unread,
+    namespaces.injection_missing,
+    namespaces.injection_partial,
+    namespaces.namespace_opted_out,
+    injection.injection_refused,
+    injection.injection_unread,
+    injection.metrics_unread,
+    injection.host_network,
+    injection.injected_template,
+    injection.opted_out,
+    injection.made_before,
+    modes.interception_off,
+    modes.interception_elsewhere,
+    modes.lists_unused,
+    modes.annotations_unused,
     startup.sidecar_not_ready,
     startup.init_failed,
     drift.outdated,
