@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubectl_fsm.checks import drift, injection, modes, namespaces, startup
+from kubectl_fsm.checks import drift, injection, modes, namespaces, startup, webhook
 from kubectl_fsm.checks.model import Check
 
 _ALL: Sequence[Check[Any]] = (
@@ -28,6 +28,12 @@ _ALL: Sequence[Check[Any]] = (
     modes.interception_elsewhere,
     modes.lists_unused,
     modes.annotations_unused,
+    webhook.webhook_missing,
+    webhook.webhook_untrusted,
+    webhook.webhook_fails_open,
+    webhook.webhook_unreachable,
+    webhook.webhook_blind,
+    webhook.control_plane_down,
     startup.sidecar_not_ready,
     startup.init_failed,
     drift.outdated,
