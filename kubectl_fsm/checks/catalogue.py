@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubectl_fsm.checks import drift, injection, modes, namespaces, startup, webhook
+from kubectl_fsm.checks import drift, injection, modes, namespaces, refusals, startup, webhook
 from kubectl_fsm.checks.model import Check
 
 _ALL: Sequence[Check[Any]] = (
@@ -34,6 +34,8 @@ _ALL: Sequence[Check[Any]] = (
     webhook.webhook_unreachable,
     webhook.webhook_blind,
     webhook.control_plane_down,
+    refusals.pods_refused,
+    refusals.pods_refused_elsewhere,
     startup.sidecar_not_ready,
     startup.init_failed,
     drift.outdated,

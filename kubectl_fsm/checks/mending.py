@@ -27,10 +27,12 @@ def metadata(scene: Scene, obj: Object, part: str, changes: Mapping[str, str | N
 
 
 def template(view: WorkloadView, part: str, changes: Mapping[str, str | None]) -> str:
-    """The same for the labels or annotations of a pod template; of a bare pod there is only its manifest to edit."""
-    if view.workload.bare or not view.template_path or not view.scene.cluster.remote:
-        begin = "delete the pod and apply it anew: " if view.workload.bare and view.scene.cluster.remote else ""
-        return begin + _written(".".join((*view.template_path, "metadata", part)), changes)
+    """The same for the labels or annotations of a pod template; where nobody may edit it, what to do to it elsewhere."""
+    written = _written(".".join((*view.template_path, "metadata", part)), changes)
+    if not view.scene.cluster.remote:
+        return written
+    if view.workload.refusal or not view.template_path:
+        return f"{view.workload.refusal or 'delete the pod and apply it anew'}: {written}"
     patch: Object = {"metadata": {part: dict(changes)}}
     for step in reversed(view.template_path):
         patch = {step: patch}

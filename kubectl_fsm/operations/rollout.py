@@ -269,7 +269,7 @@ def _refusal(cluster: Cluster, workload: Workload, seconds: float) -> str:
     except FsmError:
         return ""
     since = (datetime.now(timezone.utc) - timedelta(seconds=seconds) - _SKEW).isoformat()
-    latest = max((event for event in events if _seen_at(event) >= since), key=_seen_at, default={})
+    latest = max((event for event in events if seen_at(event) >= since), key=seen_at, default={})
     return str(latest.get("message", ""))
 
 
@@ -329,7 +329,7 @@ def _pulling(pods: Sequence[Object]) -> str:
 DELETED = Outcome("left", "it has been deleted")
 
 
-def _seen_at(event: Object) -> str:
+def seen_at(event: Object) -> str:
     """When an event was last seen, in RFC 3339: such times are in order as texts are."""
     return str(event.get("lastTimestamp") or event.get("eventTime") or "")
 
