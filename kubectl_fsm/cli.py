@@ -9,6 +9,7 @@ import io
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from functools import cache, partial
@@ -260,6 +261,8 @@ def _print(report: Report, connect: Connect, arguments: Arguments, streams: Stre
         from kubectl_fsm.output import picture  # noqa: PLC0415 - for this format only
 
         streams.data(picture.as_mermaid(report))
+    elif output in ("short", "junit", "sarif") and isinstance(report, CheckReport):
+        streams.data(_for_tools(report, output))
     elif isinstance(report, ExclusionsReport) and report.export:
         streams.raw(report.export)
     elif isinstance(report, EditReport | EditsReport) and arguments.flag("--local"):
@@ -268,6 +271,25 @@ def _print(report: Report, connect: Connect, arguments: Arguments, streams: Stre
         streams.raw(_edited_text(connect(), [edit.resource for edit in edits if not edit.dry_run]))
     else:
         streams.data(table.as_table(report, style))
+    if output in ("short", "name", "junit", "sarif") and isinstance(report, CheckReport):
+        from kubectl_fsm.output.findings import closing  # noqa: PLC0415 - loaded already
+
+        streams.say("\n".join(closing(report)))
+
+
+def _for_tools(report: CheckReport, output: str) -> str:
+    """What checks found, in a form that other programs have."""
+    from kubectl_fsm.output import findings  # noqa: PLC0415 - each for its format only
+
+    if output == "junit":
+        from kubectl_fsm.output import junit  # noqa: PLC0415
+
+        return junit.as_junit(report, time.time())
+    if output == "sarif":
+        from kubectl_fsm.output import sarif  # noqa: PLC0415
+
+        return sarif.as_sarif(report)
+    return findings.as_lines(report)
 
 
 def _edited_text(cluster: Cluster, objects: Sequence[Object]) -> str:

@@ -385,29 +385,39 @@ class Finding(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """An object that was looked at: how it stands in a few words, and the checks that looked."""
+    """An object that was looked at: how it stands in a few words, and the checks that looked.
+
+    `unseen` are those of them that could not look, with what stood in the way.
+    """
 
     object: str
     namespace: str
     state: str
     checks: Sequence[str]
+    unseen: Mapping[str, str]
 
 
 class CheckText(NamedTuple):
-    """A check in words: what should hold, what it means where it does not, how that is mended in general."""
+    """A check in words: what should hold, what it means where it does not, how that is mended in general.
+
+    `looks_at` is the kind of thing that it is made for; with `remote` only a cluster has what it takes to look.
+    """
 
     identity: str
     severity: str
     holds: str
     why: str
     remedy: str
+    looks_at: str
+    remote: bool = False
 
 
 class CheckReport(NamedTuple):
     """`kubectl fsm check`.
 
-    `items` are grouped by their objects; `objects` is all that was looked at, also without a finding, and `checks` what
-    looked. `outside` workloads have to do with no mesh and were left out. `notes` say what could not be looked at.
+    `items` are grouped by their objects, the worst first; `objects` is all that was looked at, also without a finding,
+    and `checks` what looked. `outside` workloads have to do with no mesh and were left out. `notes` say what could not be
+    looked at. With `detailed` targets were named.
     """
 
     items: Sequence[Finding]
@@ -417,11 +427,29 @@ class CheckReport(NamedTuple):
     scope: str
     outside: int
     notes: Sequence[str]
+    detailed: bool = False
+
+    @property
+    def counting(self) -> Sequence[Finding]:
+        """What is not silenced."""
+        return [item for item in self.items if not item.silenced]
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many count, of each severity, the worst first; and how many are silenced."""
+        counted = {name: sum(item.severity == name for item in self.counting) for name in ("error", "warning", "info")}
+        return {**counted, "silenced": len(self.items) - len(self.counting)}
 
     @property
     def failed(self) -> bool:
         """Whether something counts."""
-        return any(not item.silenced for item in self.items)
+        return bool(self.counting)
+
+
+class CatalogueReport(NamedTuple):
+    """`kubectl fsm check --list`."""
+
+    items: Sequence[CheckText]
 
 
 class TraceEnd(NamedTuple):
@@ -512,6 +540,7 @@ Report = (
     | EditsReport
     | RestartReport
     | CheckReport
+    | CatalogueReport
     | VersionReport
 )
 Document = dict[str, Any]

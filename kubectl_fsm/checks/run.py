@@ -1,7 +1,7 @@
 """Looking: every check at every view that it is made for."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kubectl_fsm import fields
@@ -13,47 +13,78 @@ from kubectl_fsm.fields import Object
 from kubectl_fsm.reports import Checked, CheckReport, CheckText, Finding
 
 _View = MeshView | NamespaceView | WorkloadView
+_LOOKED_AT: Mapping[type, str] = {MeshView: "MeshConfig", NamespaceView: "namespace", WorkloadView: "workload"}
+
+UNREADABLE = CheckText(
+    "unreadable",
+    "error",
+    holds="Every field that is read has the type that its kind promises.",
+    why="What cannot be read cannot be checked, and an injector may read it otherwise.",
+    remedy="Mend the field that is named.",
+    looks_at="whatever is read",
+)
+"""What is found where another check cannot read its object."""
 
 
-def look(scene: Scene, checks: Sequence[Check[Any]], silence: Silence) -> CheckReport:
-    """What the checks find, the worst of each object first; what could not be looked at is in the notes."""
+def look(scene: Scene, checks: Sequence[Check[Any]], silence: Silence, *, detailed: bool = False) -> CheckReport:
+    """What the checks find, the worst first; what could not be looked at is in the notes."""
     able = [one for one in checks if scene.cluster.remote or not one.remote]
-    run = _Run(scene, silence)
+    run = _Run(silence)
     views: Sequence[_View] = (*scene.meshes, *scene.places, *scene.workloads)
     for view in views:
         run.over(view, [one for one in able if one.looks_at is type(view)])
     left_out = [one.identity for one in checks if one not in able]
-    notes = (
-        [f"without a cluster {len(left_out)} checks have nothing to look at: {', '.join(left_out)}"] if left_out else []
-    )
+    notes = [f"not looked at without a cluster: {', '.join(left_out)}"] if left_out else []
     return CheckReport(
-        items=sorted(
-            run.findings, key=lambda one: (run.order[one.object, one.namespace], -SEVERITIES.index(one.severity))
-        ),
+        items=run.sorted(),
         objects=run.objects,
-        checks=[CheckText(one.identity, one.severity, one.holds, one.why, one.remedy) for one in able],
+        checks=[*map(text, able), UNREADABLE],
         origin=scene.cluster.origin,
         scope=scene.scope,
         outside=scene.outside,
         notes=[*notes, *run.notes],
+        detailed=detailed,
     )
 
 
-class _Run:
-    """The findings so far, and `order`: the number of each object, as it came up."""
+def text(check: Check[Any]) -> CheckText:
+    """A check in words."""
+    looks_at = _LOOKED_AT[check.looks_at]
+    return CheckText(check.identity, check.severity, check.holds, check.why, check.remedy, looks_at, check.remote)
 
-    def __init__(self, scene: Scene, silence: Silence) -> None:
-        self._scene = scene
+
+class _Run:
+    """The findings so far, each once: one object may be seen from several views."""
+
+    def __init__(self, silence: Silence) -> None:
         self._silence = silence
-        self._unseen: dict[str, list[str]] = {}
-        self.findings: list[Finding] = []
+        self._findings: dict[Finding, None] = {}
+        self._order: dict[tuple[str, str], int] = {}
         self.objects: list[Checked] = []
-        self.order: dict[tuple[str, str], int] = {}
 
     @property
     def notes(self) -> Iterator[str]:
         """What was not looked at, by what stood in the way."""
-        return (f"not looked at: {', '.join(dict.fromkeys(names))}: {why}" for why, names in self._unseen.items())
+        unseen: dict[str, dict[str, None]] = {}
+        for one in self.objects:
+            for identity, why in one.unseen.items():
+                unseen.setdefault(why, {})[identity] = None
+        return (f"not looked at: {', '.join(identities)}: {why}" for why, identities in unseen.items())
+
+    def sorted(self) -> Sequence[Finding]:
+        """By object, those with the worst that counts first; of each object the worst first."""
+        worst = Counter[tuple[str, str]]()
+        for one in self._findings:
+            key = one.object, one.namespace
+            worst[key] = max(worst[key], 0 if one.silenced else 1 + SEVERITIES.index(one.severity))
+        return sorted(
+            self._findings,
+            key=lambda one: (
+                -worst[one.object, one.namespace],
+                self._order[one.object, one.namespace],
+                -SEVERITIES.index(one.severity),
+            ),
+        )
 
     def over(self, view: _View, checks: Sequence[Check[Any]]) -> None:
         """Look at one object with the checks that are made for it."""
@@ -61,30 +92,30 @@ class _Run:
             checks = ()
         subject = view.workload.top.object if isinstance(view, WorkloadView) else view.object
         name, namespace = self._object(subject)
-        for check in checks:
-            self._look(check, view, subject)
-        self.objects.append(Checked(name, namespace, _state(view), [one.identity for one in checks]))
+        unseen = {check.identity: why for check in checks if (why := self._look(check, view, subject))}
+        self.objects.append(Checked(name, namespace, _state(view), [one.identity for one in checks], unseen))
 
-    def _look(self, check: Check[Any], view: _View, subject: Object) -> None:
+    def _look(self, check: Check[Any], view: _View, subject: Object) -> str:
+        """What stood in the way; empty where nothing did."""
         try:
             found = [*check.look(view)]
         except Forbidden as error:
-            self._unseen.setdefault(error.message, []).append(check.identity)
+            return error.message
         except (InvalidObject, InvalidExclusion, RulesSyntaxError) as error:
-            unreadable = _unreadable(*self._object(subject), error.message)
-            if unreadable not in self.findings:
-                self.findings.append(unreadable)
-        else:
-            self.findings += [self._finding(check, seen, subject) for seen in found]
+            self._find(UNREADABLE, Seen(error.message, "mend the field that is named"), subject)
+            return ""
+        for seen in found:
+            self._find(text(check), seen, subject)
+        return ""
 
     def _object(self, obj: Object) -> tuple[str, str]:
         key = label(obj), fields.namespace(obj)
-        self.order.setdefault(key, len(self.order))
+        self._order.setdefault(key, len(self._order))
         return key
 
-    def _finding(self, check: Check[Any], seen: Seen, subject: Object) -> Finding:
+    def _find(self, check: CheckText, seen: Seen, subject: Object) -> None:
         name, namespace = self._object(seen.object or subject)
-        return Finding(
+        found = Finding(
             check=check.identity,
             severity=check.severity,
             object=name,
@@ -94,11 +125,7 @@ class _Run:
             mend=seen.mend,
             silenced=self._silence.reason(check.identity, name, namespace),
         )
-
-
-def _unreadable(name: str, namespace: str, message: str) -> Finding:
-    why = "What cannot be read cannot be checked, and an injector may read it otherwise."
-    return Finding("unreadable", "error", name, namespace, message, why, "mend the field that is named")
+        self._findings.setdefault(found)
 
 
 def _state(view: _View) -> str:
@@ -112,7 +139,8 @@ def _state(view: _View) -> str:
     try:
         groups = view.groups
         if not groups:
-            return f"no pods; the next one: {view.next.state}"
+            state = view.next.state
+            return f"no pods; the next one: {'injected' if state == 'template' else state}"
     except (InvalidObject, InvalidExclusion, RulesSyntaxError):
         return "unreadable"
     counted = Counter[str]()

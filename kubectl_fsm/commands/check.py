@@ -7,7 +7,7 @@ from typing import NamedTuple
 from kubectl_fsm.arguments import Arguments, nearest
 from kubectl_fsm.checks import catalogue, silence
 from kubectl_fsm.checks.model import SEVERITIES
-from kubectl_fsm.checks.run import look
+from kubectl_fsm.checks.run import UNREADABLE, look, text
 from kubectl_fsm.checks.views import Scene
 from kubectl_fsm.cluster.interface import Cluster, Connect
 from kubectl_fsm.commands.options import FILES, general
@@ -15,9 +15,10 @@ from kubectl_fsm.errors import UsageError
 from kubectl_fsm.operations import meshes, targets
 from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.targets import Selection
-from kubectl_fsm.reports import CheckReport, Event
+from kubectl_fsm.reports import CatalogueReport, CheckReport, Event
 
-FORMATS = ("wide", "json", "yaml", "name")
+FORMATS = ("wide", "short", "json", "yaml", "name", "junit", "sarif")
+_LIST_FORMATS = ("wide", "json", "yaml", "name")
 USAGE = f"""Walk the troubleshooting guide: how pods come into the mesh, whether they started, whether the lists are valid and do
 what they look like, and what stands at the other end. Every finding names the command that mends it.
 
@@ -29,17 +30,19 @@ Usage:
 
 Examples:
   kubectl fsm check web-58d4f8ff58-wtz4f -n shop
-  kubectl fsm check -A --severity error -o json > report.json
-  kubectl fsm check -f deploy/ -o yaml                           in CI, without a cluster
-  kubectl fsm check -f - < manifests.yaml                        what helm or kustomize printed
+  kubectl fsm check -A --severity error -o junit > report.xml
+  kubectl fsm check -f deploy/ -o sarif                          in CI, without a cluster
+  kubectl fsm check -f -                                         what helm template or kustomize build print
+  kubectl fsm check --list -o wide
 
 Options:
   -l, --selector=SELECTOR          pods with these labels
       --only=CHECKS                these checks and no others, such as init-failed,outdated (repeatable)
       --skip=CHECKS                all but these (repeatable)
-      --severity=LEVEL             this severity and worse: info, warning or error [default: warning]
+      --severity=LEVEL             this severity and worse: info, warning (if nothing is said) or error
+      --list                       show the checks, and look at nothing
 {FILES}{general(*FORMATS)}
-A file .kubectl-fsm.yaml in the current folder may silence checks, with the reason.
+A file .kubectl-fsm.yaml in the current folder may silence checks, with the reason: docs/checks.md.
 """
 
 
@@ -52,9 +55,10 @@ class Check(NamedTuple):
 
     def run(self, connect: Connect) -> Generator[Event, bool, CheckReport]:
         yield from ()
-        silenced = silence.read(Path(silence.FILE), [*catalogue.CHECKS])
+        silenced = silence.read(Path(silence.FILE), [*catalogue.CHECKS, UNREADABLE.identity])
         scene = self._scene(connect())
-        return look(scene, [catalogue.CHECKS[name] for name in self.checks], silenced)
+        checks = [catalogue.CHECKS[name] for name in self.checks]
+        return look(scene, checks, silenced, detailed=bool(self.selection.names))
 
     def _scene(self, cluster: Cluster) -> Scene:
         owners = Owners(cluster, readable_only=True)
@@ -67,18 +71,36 @@ class Check(NamedTuple):
         return Scene(cluster, owners, installations, namespaces, subjects, scope, bool(self.control_plane))
 
 
-def parse(arguments: Arguments) -> Check:
+class Catalogue(NamedTuple):
+    """The checks to show."""
+
+    checks: Sequence[str]
+
+    def run(self, connect: Connect) -> Generator[Event, bool, CatalogueReport]:  # noqa: ARG002 - it asks no cluster
+        yield from ()
+        return CatalogueReport([text(catalogue.CHECKS[name]) for name in self.checks])
+
+
+def parse(arguments: Arguments) -> Check | Catalogue:
     names, namespace = arguments.words("TARGET"), arguments.text("--namespace")
     offline = bool(arguments.many("--filename"))
+    if arguments.flag("--list"):
+        if names or offline:
+            raise UsageError("--list looks at nothing", "leave out TARGET and -f")
+        arguments.choice("--output", _LIST_FORMATS)
+        return Catalogue(_chosen(arguments, "info"))
     everywhere = arguments.flag("--all-namespaces") or (offline and not names and not namespace)
     selection = Selection(names, namespace, everywhere, arguments.text("--selector"))
-    return Check(selection, arguments.text("--fsm-namespace"), _chosen(arguments))
+    return Check(selection, arguments.text("--fsm-namespace"), _chosen(arguments, "warning"))
 
 
-def _chosen(arguments: Arguments) -> Sequence[str]:
-    """The checks to run, in their order. Those that are named are run whatever their severity."""
+def _chosen(arguments: Arguments, severity: str) -> Sequence[str]:
+    """The checks that are asked for, in their order; of this severity and worse where none is given.
+
+    Those that are named are chosen whatever their severity.
+    """
     only, skip = _names(arguments, "--only"), _names(arguments, "--skip")
-    least = SEVERITIES.index(arguments.choice("--severity", SEVERITIES))
+    least = SEVERITIES.index(arguments.choice("--severity", SEVERITIES) or severity)
     chosen = [
         name
         for name, check in catalogue.CHECKS.items()

@@ -20,6 +20,10 @@ _COLOURS = {
     "fine": "32",
     "trouble": "31",
     "NO": "31",
+    "error": "31",
+    "warning": "33",
+    "info": "36",
+    "heading": "1",
 }
 _PAINT = re.compile("\x1b\\[[0-9]+m")
 tabulate.MIN_PADDING = 0  # two blanks between columns, also where a heading is the widest cell

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from kubectl_fsm import fields
 from kubectl_fsm.output.visible import visible
 from kubectl_fsm.reports import (
+    CatalogueReport,
     CheckReport,
+    CheckText,
     ConfiguredObject,
     EditReport,
     EditsReport,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from kubectl_fsm.tracing import Course, Step
 
 API_VERSION = "kubectl-fsm/v1"
+_MAY_BE_NULL = ("namespace", "file", "line", "column", "silenced")
+"""What not every finding has."""
 _ROLLED = ("planned", "started", "done")
 """Results of a restart whose workloads `-o name` prints."""
 
@@ -81,7 +85,14 @@ def document(report: Report) -> Mapping[str, Any]:
 
 
 def _body(
-    report: StatusReport | RulesReport | TraceReport | ExclusionsReport | RestartReport | CheckReport | VersionReport,
+    report: StatusReport
+    | RulesReport
+    | TraceReport
+    | ExclusionsReport
+    | RestartReport
+    | CheckReport
+    | CatalogueReport
+    | VersionReport,
 ) -> Mapping[str, Any]:
     shown: Mapping[type, Callable[[Any], Mapping[str, Any]]] = {
         StatusReport: _status,
@@ -90,6 +101,7 @@ def _body(
         ExclusionsReport: lambda report: {"items": [_configured(item) for item in report.items]},
         RestartReport: lambda report: {"items": [_restarted(item) for item in report.items]},
         CheckReport: _check,
+        CatalogueReport: lambda report: {"items": [_check_text(one) for one in report.items]},
         VersionReport: _version,
     }
     return shown[type(report)](report)
@@ -159,12 +171,34 @@ def _status(report: StatusReport) -> Mapping[str, Any]:
 
 def _check(report: CheckReport) -> Mapping[str, Any]:
     return {
+        "counts": report.counts,
         "items": [
-            {**item._asdict(), "file": item.file or None, "silenced": item.silenced or None} for item in report.items
+            {**item._asdict(), **{name: getattr(item, name) or None for name in _MAY_BE_NULL}} for item in report.items
         ],
-        "objects": [{**one._asdict(), "checks": list(one.checks)} for one in report.objects],
+        "objects": [
+            {
+                "object": one.object,
+                "namespace": one.namespace or None,
+                "state": one.state,
+                "checks": list(one.checks),
+                "unseen": [{"check": check, "why": why} for check, why in one.unseen.items()],
+            }
+            for one in report.objects
+        ],
         "outside": report.outside,
         "notes": list(report.notes),
+    }
+
+
+def _check_text(one: CheckText) -> Mapping[str, Any]:
+    return {
+        "check": one.identity,
+        "severity": one.severity,
+        "looksAt": one.looks_at,
+        "clusterOnly": one.remote,
+        "holds": one.holds,
+        "why": one.why,
+        "remedy": one.remedy,
     }
 
 
@@ -320,6 +354,12 @@ def _rolled_names(report: RestartReport) -> Sequence[str]:
     return [f"{item.workload} -n {item.namespace}" if several else item.workload for item in rolled]
 
 
+def _found_names(report: CheckReport) -> Sequence[str]:
+    """What has findings that count; unless one namespace was checked, with the words that name its namespace."""
+    found = dict.fromkeys((item.object, item.namespace) for item in report.counting)
+    return [f"{name} -n {namespace}" if namespace and not report.scope else name for name, namespace in found]
+
+
 def _names(report: Report) -> Sequence[str]:
     shown: Mapping[type, Callable[[Any], Sequence[str]]] = {
         StatusReport: _workload_names,
@@ -329,7 +369,8 @@ def _names(report: Report) -> Sequence[str]:
         EditReport: lambda report: [report.object],
         EditsReport: lambda report: [edit.object for edit in report.edits],
         RestartReport: _rolled_names,
-        CheckReport: lambda report: list(dict.fromkeys(item.object for item in report.items)),
+        CheckReport: _found_names,
+        CatalogueReport: lambda report: [one.identity for one in report.items],
         VersionReport: lambda report: [f"{mesh.mesh}/{mesh.version}" for mesh in report.meshes or ()],
     }
     return shown[type(report)](report)

@@ -6,11 +6,12 @@ from typing import Any
 
 from kubectl_fsm import fields
 from kubectl_fsm.fields import Object
-from kubectl_fsm.output.findings import as_guide
+from kubectl_fsm.output.findings import as_catalogue, as_guide
 from kubectl_fsm.output.glance import as_glance
 from kubectl_fsm.output.grid import Style, grid
 from kubectl_fsm.output.visible import visible
 from kubectl_fsm.reports import (
+    CatalogueReport,
     CheckReport,
     EditReport,
     EditsReport,
@@ -47,6 +48,7 @@ def as_table(report: Report, style: Style) -> str:
         RestartReport: _restart,
         VersionReport: _version,
         CheckReport: as_guide,
+        CatalogueReport: as_catalogue,
     }
     return shown[type(report)](report, style)
 

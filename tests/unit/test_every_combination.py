@@ -18,7 +18,7 @@ from kubectl_fsm.meshes import (
     OSM_EDGE,
     OUTBOUND_PORTS,
 )
-from kubectl_fsm.output import grid, structured, table
+from kubectl_fsm.output import findings, grid, junit, sarif, structured, table
 from kubectl_fsm.services import Endpoint, Kind, PodReference, Routing, ServicePort
 from kubectl_fsm.tracing import Course, Decision, Result, Step, Way
 
@@ -199,8 +199,11 @@ CHECK = reports.CheckReport(
             silenced="rolled at night",
         ),
     ],
-    [reports.Checked("deploy/web", "shop", "3 current", ["init-failed", "outdated"])],
-    [reports.CheckText("init-failed", "error", "It has ended well.", "No container starts.", "Mend it.")],
+    [reports.Checked("deploy/web", "shop", "3 current", ["init-failed", "outdated"], {})],
+    [
+        reports.CheckText("init-failed", "error", "It has ended well.", "No container starts.", "Mend it.", "workload"),
+        reports.CheckText("outdated", "warning", "All is current.", "Edits reach new pods.", "Restart it.", "workload"),
+    ],
     "context x",
     "shop",
     outside=1,
@@ -236,6 +239,7 @@ REPORTS = [
     TRACE,
     STATUS,
     CHECK,
+    reports.CatalogueReport(CHECK.checks),
     reports.VersionReport("1.0.0", "context x", [reports.MeshVersion("fsm", "1.5.1", "fsm-system", "fsm-1.5")]),
 ]
 PRINTERS = {
@@ -245,7 +249,13 @@ PRINTERS = {
     "yaml": structured.as_yaml,
     "name": structured.as_names,
 }
+ONLY_CHECKS = {
+    "short": findings.as_lines,
+    "junit": lambda report: junit.as_junit(report, 0),
+    "sarif": sarif.as_sarif,
+}
 SHOWN = {
+    "CatalogueReport": "init-failed",
     "CheckReport": "deploy/web",
     "RulesReport": "web-1",
     "ExclusionsReport": "MeshConfig/x",
@@ -261,7 +271,7 @@ SHOWN = {
 def test_no_report_and_no_format_is_forgotten():
     assert {type(report) for report in REPORTS} == set(typing.get_args(reports.Report))
     formats = {name for verb in commands.VERBS for name in commands.load(verb).FORMATS}
-    assert formats - {"iptables", "mermaid"} == set(PRINTERS) - {"table"}
+    assert formats - {"iptables", "mermaid", *ONLY_CHECKS} == set(PRINTERS) - {"table"}
 
 
 @pytest.mark.parametrize("printer", PRINTERS)
@@ -275,3 +285,12 @@ def test_every_report_has_every_form(report, printer):
         assert isinstance(yaml.safe_load(text), dict)
     if printer == "wide" and isinstance(report, reports.RulesReport):
         assert "\x1b[33moutdated\x1b[0m" in text or "\x1b[33mOUTDATED\x1b[0m" in text
+
+
+@pytest.mark.parametrize("printer", ONLY_CHECKS)
+def test_what_checks_found_has_every_form(printer):
+    text = ONLY_CHECKS[printer](CHECK)
+    assert "deploy/web" in text
+    assert "exit code 2" in text
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")

@@ -536,7 +536,7 @@ def test_formats(verb):
     more = {
         "rules": ["wide", "iptables", "mermaid"],
         "exclusions": ["wide"],
-        "check": ["wide"],
+        "check": ["wide", "short", "junit", "sarif"],
         "restart": ["wide"],
         "status": ["wide"],
         "trace": ["wide", "mermaid"],

@@ -1,0 +1,109 @@
+"""How checks are run, and what becomes of what they yield; with checks of the tests' own, on files."""
+
+import io
+import json
+
+import pytest
+
+from kubectl_fsm import cli
+from kubectl_fsm.checks.catalogue import CHECKS
+from kubectl_fsm.checks.model import Seen, check
+from kubectl_fsm.checks.run import look
+from kubectl_fsm.checks.silence import Rule, Silence
+from kubectl_fsm.checks.views import MeshView, NamespaceView, WorkloadView
+from kubectl_fsm.cluster import manifests
+from kubectl_fsm.commands.check import Check
+from kubectl_fsm.errors import Forbidden, InvalidObject
+from kubectl_fsm.operations.targets import Selection
+
+SHOP = "examples/shop"
+WORDS = {"holds": "It is so.", "why": "It matters.", "remedy": "Mend it."}
+REDIS = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "redis", "namespace": "shop"}}
+
+
+def at(view, *yielded, identity="example", severity="warning", **rest):
+    """A check of one kind of view that yields just this, or raises it."""
+
+    def found(_):
+        for one in yielded:
+            if isinstance(one, Exception):
+                raise one
+            yield one
+
+    return check(identity, severity, view, **WORDS, **rest)(found)
+
+
+def run(*checks, silence=()):
+    cluster = manifests.read([SHOP], None, io.StringIO())
+    scene = Check(Selection(everywhere=True), "", ())._scene(cluster)
+    return look(scene, checks, Silence(silence))
+
+
+def test_a_finding_about_one_object_from_several_views_is_one():
+    report = run(
+        at(WorkloadView, Seen("no endpoints", "mend it", object=REDIS), Seen("another", "mend it", object=REDIS))
+    )
+    assert [(item.object, item.namespace, item.seen) for item in report.items] == [
+        ("svc/redis", "shop", "no endpoints"),
+        ("svc/redis", "shop", "another"),
+    ]
+
+
+def test_the_worst_object_comes_first_and_its_worst_finding():
+    report = run(
+        at(MeshView, Seen("a", "mend it"), identity="mesh", severity="info"),
+        at(NamespaceView, Seen("b", "mend it"), identity="namespace", severity="info"),
+        at(NamespaceView, Seen("c", "mend it"), identity="label", severity="error"),
+        at(MeshView, Seen("d", "mend it"), identity="list", severity="error"),
+        silence=[Rule("list", (), (), "known")],
+    )
+    assert [item.check for item in report.items] == ["label", "namespace", "list", "mesh"]
+
+
+def test_what_may_not_be_read_is_said_of_each_object_and_once_in_the_notes():
+    forbidden = Forbidden(403, "Forbidden", "events may not be listed")
+    report = run(at(WorkloadView, forbidden), at(WorkloadView, forbidden, identity="second"), at(NamespaceView))
+    unseen = {one.object: one.unseen for one in report.objects if one.unseen}
+    assert unseen["deploy/web"] == {"example": "events may not be listed", "second": "events may not be listed"}
+    assert "ns/shop" not in unseen
+    assert report.notes == ["not looked at: example, second: events may not be listed"]
+    assert not report.failed
+
+
+def test_what_cannot_be_read_is_a_finding_however_many_checks_meet_it():
+    error = InvalidObject("Deployment shop/web: spec.x is a number, not a string")
+    report = run(at(NamespaceView, error), at(NamespaceView, error, identity="second"))
+    (found,) = report.items
+    assert (found.check, found.severity, found.object, found.seen) == ("unreadable", "error", "ns/shop", error.message)
+    assert report.checks[-1].identity == "unreadable"
+
+
+def test_checks_that_need_a_cluster_are_left_out_and_named():
+    report = run(at(NamespaceView, Seen("a", "b"), remote=True), at(NamespaceView, identity="second"))
+    assert not report.items
+    assert report.notes == ["not looked at without a cluster: example"]
+    assert [one.identity for one in report.checks] == ["second", "unreadable"]
+
+
+@pytest.mark.parametrize(("words", "names"), [([], list(CHECKS)), (["--only", "outdated"], ["outdated"])])
+def test_the_list_of_checks_asks_no_cluster(capsys, words, names):
+    assert cli.main(["check", "--list", "--kubeconfig=/nonexistent", "-o", "json", *words]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert (listed["kind"], [item["check"] for item in listed["items"]]) == ("Catalogue", names)
+    assert set(listed["items"][0]) == {"check", "severity", "looksAt", "clusterOnly", "holds", "why", "remedy"}
+    assert cli.main(["check", "--list", "-o", "name", *words]) == 0
+    assert capsys.readouterr().out.split() == names
+
+
+@pytest.mark.parametrize("words", [["-f", SHOP], ["deploy/web"], ["-o", "sarif"], ["-o", "short"]])
+def test_the_list_of_checks_takes_no_target(capsys, words):
+    assert cli.main(["check", "--list", *words]) == 2
+
+
+@pytest.mark.parametrize("output", ["short", "name", "junit", "sarif"])
+def test_the_closing_line_goes_beside_what_programs_read(capsys, output):
+    assert cli.main(["check", "-f", SHOP, "--only", "outdated", "-o", output]) == 0
+    out, err = capsys.readouterr()
+    assert "nothing found" not in out
+    assert "nothing found in " in err
+    assert f"(files {SHOP}, all namespaces)" in err
