@@ -10,7 +10,7 @@ ifeq ($(HOME),)
 unexport HOME
 endif
 
-.PHONY: test lint control-plane packages fuzz demo bench bench-scale clean
+.PHONY: test lint docs control-plane packages fuzz demo bench bench-scale clean
 
 test: .venv/dev packages $(if $(shell command -v go),control-plane)
 	$(BIN)/pytest -n 2 --dist loadfile
@@ -20,6 +20,10 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The sections of docs/checks.md, from the catalogue of checks and their cases
+docs: .venv/run
+	$(BIN)/python -m docs.generate
 
 control-plane:
 	$(PYTHON) tests/tools/build.py
