@@ -1,19 +1,24 @@
 """Checks that somebody silenced, with the reason: `.kubectl-fsm.yaml` in the current folder."""
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kubectl_fsm import fields
-from kubectl_fsm.cluster.documents import Budget, documents
-from kubectl_fsm.errors import InvalidObject, ManifestError
+from kubectl_fsm.arguments import nearest
+from kubectl_fsm.cluster.documents import Budget, Document, Place, documents
+from kubectl_fsm.errors import ManifestError
 
 FILE = ".kubectl-fsm.yaml"
-_KEYS = ("check", "objects", "namespaces", "reason")
+_KEY = "silence"
 
 
 class Rule(NamedTuple):
-    """One check is silenced, for these objects (`deploy/web`) in these namespaces; for all where none are named."""
+    """One check is silenced, for objects (`deploy/web`) in namespaces that match one of the patterns; for all without.
+
+    A `*` in a pattern stands for any text.
+    """
 
     check: str
     objects: Sequence[str]
@@ -21,11 +26,7 @@ class Rule(NamedTuple):
     reason: str
 
     def covers(self, check: str, name: str, namespace: str) -> bool:
-        return (
-            check == self.check
-            and (not self.objects or name in self.objects)
-            and (not self.namespaces or namespace in self.namespaces)
-        )
+        return check == self.check and _matches(name, self.objects) and _matches(namespace, self.namespaces)
 
 
 class Silence(NamedTuple):
@@ -38,41 +39,77 @@ class Silence(NamedTuple):
         return next((rule.reason for rule in self.rules if rule.covers(check, name, namespace)), "")
 
 
+class _Flaw(Exception):
+    """What is wrong with the field at `path`, and what to do."""
+
+    def __init__(self, path: Place, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.path, self.hint = path, hint
+
+
 def read(path: Path, known: Sequence[str]) -> Silence:
-    """What a file silences, nothing where there is none. Raises `ManifestError`, naming file and field."""
+    """What a file silences of the known checks, nothing where there is none. Raises `ManifestError`."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return Silence()
     except OSError as error:
         raise ManifestError(f"{path}: {error.strerror}") from error
-    rules: list[Rule] = []
-    for document in documents(data, str(path), Budget()):
-        if document.flaw:
-            raise document.flaw
-        if not isinstance(document.value, Mapping) or set(document.value) - {"silence"}:
-            raise ManifestError(f"{path}:{document.line}: it takes one key, silence, with a list below it")
-        try:
-            rules += [_rule(entry, known) for entry in fields.items(document.value, "silence")]
-        except InvalidObject as error:
-            raise ManifestError(f"{path}: {error.message.removeprefix('object: ')}") from error
-    return Silence(rules)
+    return Silence([rule for one in documents(data, str(path), Budget()) for rule in _rules(one, path, known)])
 
 
-def _rule(entry: fields.Object, known: Sequence[str]) -> Rule:
-    unknown = [key for key in entry if key not in _KEYS]
-    if unknown:
-        raise InvalidObject(f"silence: the key {unknown[0]} is not known; it takes {', '.join(_KEYS)}")
-    check, reason = fields.text(entry, "check"), fields.text(entry, "reason").strip()
+def _rules(document: Document, path: Path, known: Sequence[str]) -> Sequence[Rule]:
+    if document.flaw:
+        raise document.flaw
+    try:
+        _keys(document.value, (), (_KEY,))
+        entries = _list(document.value, (), _KEY)
+        return [_rule(entry, (_KEY, number), known) for number, entry in enumerate(entries)]
+    except _Flaw as flaw:
+        field = f"{fields.dotted(*flaw.path)}: " if flaw.path else ""
+        raise ManifestError(f"{path}:{document.line}: {field}{flaw}", flaw.hint) from None
+
+
+def _rule(entry: Any, path: Place, known: Sequence[str]) -> Rule:
+    _keys(entry, path, Rule._fields)
+    check, reason = (_text(entry, path, key) for key in ("check", "reason"))
     if check not in known:
-        raise InvalidObject(f"silence: there is no check {check!r}")
-    if not reason:
-        raise InvalidObject(f"silence: {check} takes a reason")
-    return Rule(check, _strings(entry, "objects"), _strings(entry, "namespaces"), reason)
+        raise _Flaw((*path, "check"), f"there is no check {check!r}", nearest(check, known) or "see check --list")
+    return Rule(check, _texts(entry, path, "objects"), _texts(entry, path, "namespaces"), reason)
 
 
-def _strings(entry: fields.Object, key: str) -> Sequence[str]:
-    found = fields.sequence(entry, key)
-    if not all(isinstance(value, str) for value in found):
-        raise InvalidObject(f"silence: {key} takes a list of texts")
-    return [str(value) for value in found]
+def _keys(value: Any, path: Place, allowed: Sequence[str]) -> None:
+    """Raises `_Flaw` unless it is a mapping with some of these keys."""
+    if not isinstance(value, Mapping):
+        raise _Flaw(path, f"it takes the key{'s' if len(allowed) > 1 else ''} {', '.join(allowed)}")
+    for key in value:
+        if key not in allowed:
+            raise _Flaw((*path, key), f"there is no such key; it takes {', '.join(allowed)}", nearest(key, allowed))
+
+
+def _text(entry: fields.Object, path: Place, key: str) -> str:
+    value = entry.get(key)
+    if value is None:
+        raise _Flaw(path, f"it takes a {key}")
+    if not isinstance(value, str) or not value.strip():
+        raise _Flaw((*path, key), "it takes a text")
+    return value.strip()
+
+
+def _texts(entry: fields.Object, path: Place, key: str) -> Sequence[str]:
+    found = _list(entry, path, key)
+    if key in entry and not (found and all(isinstance(item, str) for item in found)):
+        raise _Flaw((*path, key), "it takes at least one text, and nothing else")
+    return found
+
+
+def _list(entry: fields.Object, path: Place, key: str) -> Sequence[Any]:
+    """The list below a key; empty where nothing is. Raises `_Flaw`."""
+    value = entry.get(key)
+    if value is not None and not isinstance(value, list):
+        raise _Flaw((*path, key), "it takes a list")
+    return value or []
+
+
+def _matches(text: str, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatchcase(text, pattern) for pattern in patterns)

@@ -10,6 +10,7 @@ from kubectl_fsm.reports import CatalogueReport, CheckReport, Finding
 _SHOWN = 5
 """So many findings of one check are shown in full; a MeshConfig that was edited can make a thousand."""
 _NAMED = 3
+_SILENCED = "Silenced in .kubectl-fsm.yaml"
 _CALLED: Mapping[str, tuple[str, str]] = {
     "error": ("error", "errors"),
     "warning": ("warning", "warnings"),
@@ -60,7 +61,7 @@ def closing(report: CheckReport) -> Sequence[str]:
     for item in report.items:
         if item.silenced:
             silenced.setdefault((item.check, item.silenced), []).append(item)
-    lines = [f"Silenced: {check} at {_named(items)}: {reason}" for (check, reason), items in silenced.items()]
+    lines = [f"{_SILENCED}: {check} at {_named(items)}: {reason}" for (check, reason), items in silenced.items()]
     return [*lines, *(f"Note: {note}" for note in report.notes), _sum(report)]
 
 

@@ -87,8 +87,8 @@ def test_what_is_silenced_is_said_with_the_reason_and_does_not_count():
     silenced = [finding(object=f"deploy/{name}", silenced="rolled at night") for name in "abcd"]
     found = report(*silenced, finding("init-failed", "error", silenced="being mended"))
     assert shown(found) == (
-        "Silenced: outdated at deploy/a in shop, deploy/b in shop, deploy/c in shop and 1 more: rolled at night\n"
-        "Silenced: init-failed at deploy/web in shop: being mended\n"
+        "Silenced in .kubectl-fsm.yaml: outdated at deploy/a in shop, deploy/b in shop, deploy/c in shop and 1 more: rolled at night\n"
+        "Silenced in .kubectl-fsm.yaml: init-failed at deploy/web in shop: being mended\n"
         "nothing found in 1 object by 1 check (context prod, namespace shop); 5 silenced\n"
     )
     assert not found.failed
