@@ -172,11 +172,13 @@ def _match(verb: str, usage: str, words: Sequence[str]) -> Arguments:
 
 def _cluster(arguments: Arguments, streams: Streams, log: Callable[[str], None] | None) -> Cluster:
     """Manifests where files are named, else an API server. Only what is used is imported."""
-    files = arguments.many("--filename")
+    files, meshconfig = arguments.many("--filename"), arguments.text("--meshconfig")
     if files:
         from kubectl_fsm.cluster import manifests  # noqa: PLC0415 - not needed with a cluster
 
-        return manifests.read(files, arguments.text("--namespace") or None, streams.stdin)
+        return manifests.read(files, arguments.text("--namespace") or None, streams.stdin, meshconfig)
+    if meshconfig:
+        raise UsageError("--meshconfig goes with -f: a cluster has its own")
     from kubectl_fsm.cluster import kube, kubeconfig  # noqa: PLC0415 - 0.2 s to load, and not needed offline
 
     return kube.connect(

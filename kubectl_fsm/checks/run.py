@@ -33,8 +33,10 @@ def look(scene: Scene, checks: Sequence[Check[Any]], silence: Silence, *, detail
     views: Sequence[_View] = (*scene.meshes, *scene.places, *scene.workloads)
     for view in views:
         run.over(view, [one for one in able if one.looks_at is type(view)])
+    notes = [installation.note for installation in scene.installations if installation.note]
     left_out = [one.identity for one in checks if one not in able]
-    notes = [f"not looked at without a cluster: {', '.join(left_out)}"] if left_out else []
+    if left_out:
+        notes.append(f"not looked at without a cluster: {', '.join(left_out)}")
     return CheckReport(
         items=run.sorted(),
         objects=run.objects,

@@ -32,13 +32,14 @@ _CLUSTER_SCOPED = frozenset({
 _Failure = TypeVar("_Failure", bound=ApiError)
 
 
-def read(paths: Sequence[str], namespace: str | None, stdin: TextIO | BinaryIO) -> Manifests:
+def read(paths: Sequence[str], namespace: str | None, stdin: TextIO | BinaryIO, meshconfig: str = "") -> Manifests:
     """The objects of `-f PATH…`: files, directories, `-` for `stdin`.
 
     A directory is read with what is below it (kubectl's default is flat; a repository of manifests is a tree): files
     named *.yaml, *.yml and *.json in order of their names, none that are hidden or that a symbolic link brings in from
     outside. What is no Kubernetes object there (Helm values, kustomizations) is passed over; in a file that was named
-    it is an error. Objects that name no namespace are in `namespace`, or else in `default`.
+    it is an error. Objects that name no namespace are in `namespace`, or else in `default`. With the file `meshconfig`
+    the MeshConfigs are those that it holds, and no others.
 
     Raises `ManifestError`.
     """
@@ -53,7 +54,14 @@ def read(paths: Sequence[str], namespace: str | None, stdin: TextIO | BinaryIO) 
                 entries[identity] = list(_entries(file, stdin, budget, named=not folder))
         if folder and not any(list(entries.values())[before:]):
             raise ManifestError(f"{path}: no Kubernetes objects in *.yaml, *.yml or *.json files")
-    return Manifests(f"files {', '.join(paths)}", namespace or "default", itertools.chain(*entries.values()))
+    origin, found = f"files {', '.join(paths)}", [*itertools.chain(*entries.values())]
+    if meshconfig:
+        counting = [entry for entry in _entries(meshconfig, stdin, budget, named=True) if _is_meshconfig(entry)]
+        if not counting:
+            raise ManifestError(f"{meshconfig}: no MeshConfig", "`kubectl get meshconfig -A -o yaml` prints it.")
+        origin = f"{origin} with the MeshConfig of {meshconfig}"
+        found = [*counting, *(entry for entry in found if not _is_meshconfig(entry))]
+    return Manifests(origin, namespace or "default", found)
 
 
 class _File(NamedTuple):
@@ -354,6 +362,10 @@ def _objects(value: Any, path: Place = ()) -> Iterator[tuple[Place, Any]]:
     )
     for index, item in enumerate(value["items"] or ()):
         yield from _objects({**shared, **item} if isinstance(item, dict) else item, (*path, "items", index))
+
+
+def _is_meshconfig(entry: _Entry) -> bool:
+    return fields.text(entry.obj, "kind") == "MeshConfig"
 
 
 def _is_list(value: Any) -> bool:

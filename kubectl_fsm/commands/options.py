@@ -28,6 +28,7 @@ def general(*formats: str) -> str:
 
 FILES = """
   -f, --filename=FILE              read manifests (a file, a folder, - for stdin) instead of a cluster (repeatable)
+      --meshconfig=FILE            with -f: the MeshConfig that counts, whatever the other files hold
 """
 
 SCOPE = """
