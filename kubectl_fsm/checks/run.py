@@ -8,6 +8,7 @@ from kubectl_fsm import fields
 from kubectl_fsm.checks.model import SEVERITIES, Check, Seen
 from kubectl_fsm.checks.silence import Silence
 from kubectl_fsm.checks.views import MeshView, NamespaceView, Scene, WorkloadView, label
+from kubectl_fsm.cluster.interface import Cluster, Position
 from kubectl_fsm.errors import Forbidden, InvalidExclusion, InvalidObject, RulesSyntaxError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.reports import Checked, CheckReport, CheckText, Finding
@@ -29,7 +30,7 @@ UNREADABLE = CheckText(
 def look(scene: Scene, checks: Sequence[Check[Any]], silence: Silence, *, detailed: bool = False) -> CheckReport:
     """What the checks find, the worst first; what could not be looked at is in the notes."""
     able = [one for one in checks if scene.cluster.remote or not one.remote]
-    run = _Run(silence)
+    run = _Run(scene.cluster, silence)
     views: Sequence[_View] = (*scene.meshes, *scene.places, *scene.workloads)
     for view in views:
         run.over(view, [one for one in able if one.looks_at is type(view)])
@@ -58,7 +59,8 @@ def text(check: Check[Any]) -> CheckText:
 class _Run:
     """The findings so far, each once: one object may be seen from several views."""
 
-    def __init__(self, silence: Silence) -> None:
+    def __init__(self, cluster: Cluster, silence: Silence) -> None:
+        self._cluster = cluster
         self._silence = silence
         self._findings: dict[Finding, None] = {}
         self._order: dict[tuple[str, str], int] = {}
@@ -104,10 +106,10 @@ class _Run:
         except Forbidden as error:
             return error.message
         except (InvalidObject, InvalidExclusion, RulesSyntaxError) as error:
-            self._find(UNREADABLE, Seen(error.message, "mend the field that is named"), subject)
+            self._find(UNREADABLE, Seen(error.message, "mend the field that is named"), view, subject)
             return ""
         for seen in found:
-            self._find(text(check), seen, subject)
+            self._find(text(check), seen, view, subject)
         return ""
 
     def _object(self, obj: Object) -> tuple[str, str]:
@@ -115,8 +117,9 @@ class _Run:
         self._order.setdefault(key, len(self._order))
         return key
 
-    def _find(self, check: CheckText, seen: Seen, subject: Object) -> None:
+    def _find(self, check: CheckText, seen: Seen, view: _View, subject: Object) -> None:
         name, namespace = self._object(seen.object or subject)
+        position = self._cluster.position(seen.object or view.object, *seen.path) or Position("", 0, 0)
         found = Finding(
             check=check.identity,
             severity=check.severity,
@@ -125,6 +128,7 @@ class _Run:
             seen=seen.seen,
             why=check.why,
             mend=seen.mend,
+            **position._asdict(),
             silenced=self._silence.reason(check.identity, name, namespace),
         )
         self._findings.setdefault(found)

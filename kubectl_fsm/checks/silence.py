@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from kubectl_fsm import fields
 from kubectl_fsm.arguments import nearest
-from kubectl_fsm.cluster.documents import Budget, Document, Place, documents
+from kubectl_fsm.cluster.documents import Budget, Place, documents
+from kubectl_fsm.cluster.positions import Spot, spots
 from kubectl_fsm.errors import ManifestError
 
 FILE = ".kubectl-fsm.yaml"
@@ -48,26 +49,32 @@ class _Flaw(Exception):
 
 
 def read(path: Path, known: Sequence[str]) -> Silence:
-    """What a file silences of the known checks, nothing where there is none. Raises `ManifestError`."""
+    """What a file silences of the known checks, nothing where there is none.
+
+    Raises `ManifestError`, naming line and field.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return Silence()
     except OSError as error:
         raise ManifestError(f"{path}: {error.strerror}") from error
-    return Silence([rule for one in documents(data, str(path), Budget()) for rule in _rules(one, path, known)])
+    rules: list[Rule] = []
+    for document in documents(data, str(path), Budget()):
+        if document.flaw:
+            raise document.flaw
+        try:
+            rules += _rules(document.value, known)
+        except _Flaw as flaw:
+            spot = spots(data, str(path), Budget()).get(document.line, Spot(document.line, 1, {})).at(flaw.path)
+            field = f"{fields.dotted(*flaw.path)}: " if flaw.path else ""
+            raise ManifestError(f"{path}:{spot.line}:{spot.column}: {field}{flaw}", flaw.hint) from None
+    return Silence(rules)
 
 
-def _rules(document: Document, path: Path, known: Sequence[str]) -> Sequence[Rule]:
-    if document.flaw:
-        raise document.flaw
-    try:
-        _keys(document.value, (), (_KEY,))
-        entries = _list(document.value, (), _KEY)
-        return [_rule(entry, (_KEY, number), known) for number, entry in enumerate(entries)]
-    except _Flaw as flaw:
-        field = f"{fields.dotted(*flaw.path)}: " if flaw.path else ""
-        raise ManifestError(f"{path}:{document.line}: {field}{flaw}", flaw.hint) from None
+def _rules(value: Any, known: Sequence[str]) -> Sequence[Rule]:
+    _keys(value, (), (_KEY,))
+    return [_rule(entry, (_KEY, number), known) for number, entry in enumerate(_list(value, (), _KEY))]
 
 
 def _rule(entry: Any, path: Place, known: Sequence[str]) -> Rule:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +77,38 @@ def test_what_cannot_be_read_is_a_finding_however_many_checks_meet_it():
     (found,) = report.items
     assert (found.check, found.severity, found.object, found.seen) == ("unreadable", "error", "ns/shop", error.message)
     assert report.checks[-1].identity == "unreadable"
+
+
+def written(report, identity, name):
+    """The text of the file from where a finding is said to be."""
+    found = next(item for item in report.items if (item.check, item.object) == (identity, name))
+    return found.file, Path(found.file).read_text().splitlines()[found.line - 1][found.column - 1 :]
+
+
+def test_where_it_is_written():
+    key = "flomesh.io/inbound-port-exclusion-list"
+    report = run(
+        at(
+            WorkloadView,
+            Seen("a", "mend it", ("spec", "template", "metadata", "annotations", key)),
+            identity="template",
+        ),
+        at(WorkloadView, Seen("b", "mend it", ("spec", "ports", 0), REDIS), identity="service"),
+        at(MeshView, Seen("c", "mend it", ("spec", "traffic", "outboundPortExclusionList", 0)), identity="mesh"),
+        at(NamespaceView, Seen("d", "mend it"), identity="namespace"),
+        at(NamespaceView, InvalidObject("Namespace shop: metadata.labels is a list, not an object")),
+    )
+    assert written(report, "template", "deploy/web") == (f"{SHOP}/web.yaml", f'{key}: "9090"')
+    assert written(report, "service", "svc/redis") == (f"{SHOP}/redis.yaml", "port: 6379")
+    assert written(report, "mesh", "MeshConfig/fsm-mesh-config")[1].startswith("6379]")
+    assert written(report, "namespace", "ns/shop")[1] == "apiVersion: v1"
+    assert written(report, "unreadable", "ns/shop")[1] == "apiVersion: v1"
+
+
+def test_what_is_in_no_file_has_no_place():
+    elsewhere = {**REDIS, "metadata": {"name": "other", "namespace": "shop"}}
+    (found,) = run(at(MeshView, Seen("a", "mend it", object=elsewhere))).items
+    assert (found.file, found.line, found.column) == ("", 0, 0)
 
 
 def test_checks_that_need_a_cluster_are_left_out_and_named():

@@ -103,6 +103,21 @@ def test_a_file_that_is_wrong(tmp_path, text, message, hint):
     assert caught.value.hint == hint
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("# ours\n\nsilence:\n- check: outdated\n  reason: x\n- reason: x\n  check: outdatd\n", "7:3"),
+        ("# ours\nsilence:\n- check: outdated\n  reason: x\n- check: outdated\n", "5:3"),
+        ("silence: []\n---\nsilence:\n- check: outdated\n  reasons: x\n", "5:3"),
+        ("\n\n- outdated\n", "3:1"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_place(tmp_path, text, place):
+    with pytest.raises(ManifestError) as caught:
+        rules(tmp_path, text)
+    assert caught.value.message.startswith(f"{tmp_path / FILE}:{place}: ")
+
+
 def test_a_folder_of_that_name_is_an_error(tmp_path):
     (tmp_path / FILE).mkdir()
     with pytest.raises(ManifestError, match="Is a directory"):
