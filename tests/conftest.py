@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from kubectl_fsm.netfilter.kernel import BACKENDS, missing
@@ -15,6 +16,9 @@ from tests.support.control_plane import ControlPlane
 from tests.support.injector import StandIn
 from tests.support.mesh import FSM, OSM, OSM_EDGE, Flavour, Mesh
 from tests.support.plugin import Plugin
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("untimed")
 
 NO_CONTROL_PLANE = "no control plane"
 NO_KERNEL = "no kernel"

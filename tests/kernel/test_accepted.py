@@ -16,7 +16,7 @@ from tests.kernel.test_vectors import assert_same
 from tests.support.pods import WEB, restore_text
 
 in_the_kernel = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 PORTS = st.sampled_from([1, 22, 15000, 15003, 32768, MAX_PORT]) | st.integers(1, MAX_PORT)

@@ -573,7 +573,7 @@ def written(entries, draw):
     return (f"# the list\n{body}" if block else f"[\n{body}  ]"), comments
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.data())
 def test_any_list_can_become_any_other(data):
     old = data.draw(ENTRIES)

@@ -404,7 +404,7 @@ def rulesets(draw):
     return Ruleset({"nat": {**built_in, "X": Chain("X", None, (Rule((), Plain.RETURN),))}})
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(rulesets())
 def test_what_is_written_is_read_as_it_was(ruleset):
     written = write(ruleset)
@@ -432,7 +432,6 @@ def test_ports_without_their_protocol_cannot_be_written():
         write(Ruleset({"nat": {"OUTPUT": Chain("OUTPUT", Plain.ACCEPT, (ports,))}}))
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_a_damaged_dump_is_read_or_refused(data):
     text = data.draw(st.sampled_from([EVERYTHING, NODE, DOCKER, RECORDED]))

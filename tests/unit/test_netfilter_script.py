@@ -2,7 +2,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kubectl_fsm.errors import RulesSyntaxError
@@ -443,7 +443,6 @@ def rules(draw):
     return Rule(tuple(draw(st.permutations(matches))), draw(targets))
 
 
-@settings(deadline=None)
 @given(st.lists(rules(), min_size=1, max_size=4), st.sampled_from(Form))
 def test_what_is_written_is_read_as_it_was(drawn, form):
     changes = [Append("OUTPUT", drawn[0]), *(Insert("X", rule) for rule in drawn[1:])]
@@ -456,7 +455,6 @@ def samples(vectors):
     return [COMMANDS, RESTORE, *scripts(vectors)[::6]]
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_a_damaged_script_is_read_or_refused(samples, data):
     text = data.draw(st.sampled_from(samples))

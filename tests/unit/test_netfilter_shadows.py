@@ -212,7 +212,7 @@ packets = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(chains.flatmap(rule_lines), min_size=2, max_size=9), st.lists(packets, min_size=1, max_size=20))
 def test_no_packet_ever_matches_what_is_shadowed(lines, many):
     ruleset = parse(table(":X - [0:0]", ":Y - [0:0]", *(line for line in lines if "UNICAST" not in line)))

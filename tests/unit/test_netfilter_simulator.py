@@ -644,7 +644,7 @@ packets = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(data=st.data(), packet=packets)
 def test_a_script_and_the_dump_it_leads_to_decide_alike(vectors, data, packet):
     script = data.draw(st.sampled_from([case["script"].replace("$POD_IP", "10.244.0.5") for case in cases(vectors)]))
