@@ -61,6 +61,10 @@ class NoKernel(FsmError):
     """Rules cannot be tried in a kernel here: no Linux, no root, or a program is missing."""
 
 
+class Unavailable(FsmError):
+    """What it takes to answer a question is not to be had; the message says why."""
+
+
 class MeshError(FsmError):
     """No mesh was found, or what was asked for could mean more than one."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubectl_fsm.checks import drift, injection, modes, namespaces, refusals, startup, webhook
+from kubectl_fsm.checks import drift, injection, modes, namespaces, opinion, refusals, startup, webhook
 from kubectl_fsm.checks.model import Check
 
 _ALL: Sequence[Check[Any]] = (
@@ -38,6 +38,8 @@ _ALL: Sequence[Check[Any]] = (
     refusals.pods_refused_elsewhere,
     startup.sidecar_not_ready,
     startup.init_failed,
+    opinion.injector_refuses,
+    opinion.injector_differs,
     drift.outdated,
 )
 CHECKS: Mapping[str, Check[Any]] = {one.identity: one for one in _ALL}

@@ -31,7 +31,7 @@ class Check(Generic[View]):
 
     `identity` never changes, since people write it down: `init-failed`. `holds` is what should be so, in a line; `why` is
     what it means where it is not, and `remedy` how that is mended in general. `looks_at` is the class of the view. With
-    `remote` only a cluster has what it takes to look.
+    `remote` only a cluster has what it takes to look; one that `asks` has the injector issue a certificate for each look.
     """
 
     identity: str
@@ -42,14 +42,23 @@ class Check(Generic[View]):
     looks_at: type[View]
     look: Callable[[View], Iterator[Seen]]
     remote: bool = False
+    asks: bool = False
 
 
 def check(
-    identity: str, severity: str, looks_at: type[View], *, holds: str, why: str, remedy: str, remote: bool = False
+    identity: str,
+    severity: str,
+    looks_at: type[View],
+    *,
+    holds: str,
+    why: str,
+    remedy: str,
+    remote: bool = False,
+    asks: bool = False,
 ) -> Callable[[Callable[[View], Iterator[Seen]]], Check[View]]:
     """Make the function that follows a check."""
 
     def made(look: Callable[[View], Iterator[Seen]]) -> Check[View]:
-        return Check(identity, severity, holds, why, remedy, looks_at, look, remote)
+        return Check(identity, severity, holds, why, remedy, looks_at, look, remote, asks)
 
     return made

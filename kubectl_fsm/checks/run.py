@@ -9,7 +9,7 @@ from kubectl_fsm.checks.model import SEVERITIES, Check, Seen
 from kubectl_fsm.checks.silence import Silence
 from kubectl_fsm.checks.views import MeshView, NamespaceView, Scene, WorkloadView, label
 from kubectl_fsm.cluster.interface import Cluster, Position
-from kubectl_fsm.errors import Forbidden, InvalidExclusion, InvalidObject, RulesSyntaxError
+from kubectl_fsm.errors import Forbidden, InvalidExclusion, InvalidObject, RulesSyntaxError, Unavailable
 from kubectl_fsm.fields import Object
 from kubectl_fsm.reports import Checked, CheckReport, CheckText, Finding
 
@@ -103,7 +103,7 @@ class _Run:
         """What stood in the way; empty where nothing did."""
         try:
             found = [*check.look(view)]
-        except Forbidden as error:
+        except (Forbidden, Unavailable) as error:
             return error.message
         except (InvalidObject, InvalidExclusion, RulesSyntaxError) as error:
             self._find(UNREADABLE, Seen(error.message, "mend the field that is named"), view, subject)

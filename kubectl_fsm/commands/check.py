@@ -22,8 +22,9 @@ _LIST_FORMATS = ("wide", "json", "yaml", "name")
 USAGE = f"""Walk the troubleshooting guide: how pods come into the mesh, whether they started, whether the lists are valid and do
 what they look like, and what stands at the other end. Every finding names the command that mends it.
 
-TARGET is NAME (a pod) or KIND/NAME (a workload). Without one, everything in the namespace is checked. The exit code is
-1 where something of the asked severity is found.
+TARGET is NAME (a pod) or KIND/NAME (a workload); of these the cluster's injector is asked what their next pods will be,
+without making any. Without a TARGET, everything in the namespace is checked. The exit code is 1 where something of the
+asked severity is found.
 
 Usage:
   kubectl fsm check [options] [--] [TARGET...]
@@ -40,6 +41,7 @@ Options:
       --only=CHECKS                these checks and no others, such as init-failed,outdated (repeatable)
       --skip=CHECKS                all but these (repeatable)
       --severity=LEVEL             this severity and worse: info, warning (if nothing is said) or error
+      --from-injector              ask the injector about everything, which has it issue a certificate for each workload
       --list                       show the checks, and look at nothing
 {FILES}{general(*FORMATS)}
 A file .kubectl-fsm.yaml in the current folder may silence checks, with the reason: docs/checks.md.
@@ -52,12 +54,13 @@ class Check(NamedTuple):
     selection: Selection
     control_plane: str
     checks: Sequence[str]
+    ask: bool = False
 
     def run(self, connect: Connect) -> Generator[Event, bool, CheckReport]:
         yield from ()
         silenced = silence.read(Path(silence.FILE), [*catalogue.CHECKS, UNREADABLE.identity])
         scene = self._scene(connect())
-        checks = [catalogue.CHECKS[name] for name in self.checks]
+        checks = [one for one in map(catalogue.CHECKS.__getitem__, self.checks) if self.ask or not one.asks]
         return look(scene, checks, silenced, detailed=bool(self.selection.names))
 
     def _scene(self, cluster: Cluster) -> Scene:
@@ -89,9 +92,13 @@ def parse(arguments: Arguments) -> Check | Catalogue:
             raise UsageError("--list looks at nothing", "leave out TARGET and -f")
         arguments.choice("--output", _LIST_FORMATS)
         return Catalogue(_chosen(arguments, "info"))
+    if offline and arguments.flag("--from-injector"):
+        raise UsageError("files have no injector to ask", "leave out -f, or --from-injector")
     everywhere = arguments.flag("--all-namespaces") or (offline and not names and not namespace)
     selection = Selection(names, namespace, everywhere, arguments.text("--selector"))
-    return Check(selection, arguments.text("--fsm-namespace"), _chosen(arguments, "warning"))
+    named = any(catalogue.CHECKS[name].asks for name in _names(arguments, "--only"))
+    ask = bool(names) or named or arguments.flag("--from-injector")
+    return Check(selection, arguments.text("--fsm-namespace"), _chosen(arguments, "warning"), ask)
 
 
 def _chosen(arguments: Arguments, severity: str) -> Sequence[str]:

@@ -3,7 +3,8 @@
 A case is a file in `tests/checks/CHECK/`: manifests, and in comments at the top what is to be found, a line for each
 finding and one for what mends it: `# seen: OBJECT: TEXT` and `# mend: TEXT`. One without such lines is one that passes.
 `# with: WORDS` is more of the command line. `# as: cluster` lets the files stand for what a cluster lists; `# log: TEXT`
-is then a line of every container's log.
+is then a line of every container's log, and `# injector:` what an injector would do: `refuses WORDS`, `is silent`,
+`is forbidden`, or the `spec.traffic` that it works with, as JSON.
 """
 
 import json
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from kubectl_fsm import cli
+from kubectl_fsm import cli, generator
 from kubectl_fsm.checks.catalogue import CHECKS
 from kubectl_fsm.cluster.manifests import Manifests
+from kubectl_fsm.errors import ApiError, Forbidden
 
 FOLDER = Path(__file__).parent.parent / "checks"
 FILES = sorted(FOLDER.glob("*/*.yaml"))
@@ -29,12 +31,30 @@ def expected(path):
     return list(zip(said(path, "seen"), said(path, "mend"), strict=True))
 
 
+def injected(injector, obj):
+    """What an API server answers to the dry run of a pod's creation."""
+    if injector == "is forbidden":
+        raise Forbidden(403, "Forbidden", "pods is forbidden")
+    if injector == "is silent":
+        raise ApiError(500, "InternalError", 'failed calling webhook "fsm-inject.k8s.io": connection refused')
+    if injector.startswith("refuses "):
+        words = injector.removeprefix("refuses ")
+        raise ApiError(403, "", f'admission webhook "fsm-inject.k8s.io" denied the request: {words}')
+    annotations = obj["metadata"].get("annotations", {})
+    script = generator.render("fsm-1.5", annotations, {"traffic": json.loads(injector)})
+    init = {"name": "fsm-init", "command": ["/bin/sh"], "args": ["-c", script]}
+    labels = {**obj["metadata"].get("labels", {}), "fsm-proxy-uuid": "0a1b"}
+    metadata = {**obj["metadata"], "labels": labels}
+    return {**obj, "metadata": metadata, "spec": {**obj["spec"], "initContainers": [init]}}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_case(path, capsys, monkeypatch):
     words = [word for line in said(path, "with") for word in line.split()]
     if "cluster" in said(path, "as"):
         monkeypatch.setattr(Manifests, "remote", True)
         monkeypatch.setattr(Manifests, "log", lambda *_: "".join(f"{line}\n" for line in said(path, "log")))
+        monkeypatch.setattr(Manifests, "try_create", lambda *call: injected(*said(path, "injector"), call[-1]))
     code = cli.main(["check", "-f", str(path), "--only", path.parent.name, "-o", "json", *words])
     out, err = capsys.readouterr()
     assert out, err
