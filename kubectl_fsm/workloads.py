@@ -9,6 +9,8 @@ from kubectl_fsm.fields import Object
 
 _TEMPLATE_PATHS = (("spec", "template"), ("spec", "jobTemplate", "spec", "template"))
 _FINISHED = ("Succeeded", "Failed")
+_STARTING = ("ContainerCreating", "PodInitializing")
+"""Why a container waits that is about to start."""
 
 _STATE = ("state.waiting", "state.terminated", "lastState.terminated")
 POD = fields.mask(
@@ -131,6 +133,29 @@ def failure(pod: Object, name: str) -> str:
     return ""
 
 
+def _status(pod: Object, name: str) -> Object:
+    """The status of a container or init container; empty where there is none yet."""
+    listed = (fields.items(pod, "status", key) for key in ("containerStatuses", "initContainerStatuses"))
+    return next((one for statuses in listed for one in statuses if one.get("name") == name), {})
+
+
+def ending(pod: Object, name: str) -> Object:
+    """How the container of that name has ended, the last time that it has; empty where it never has."""
+    status = _status(pod, name)
+    return fields.mapping(status, "state", "terminated") or fields.mapping(status, "lastState", "terminated")
+
+
+def waiting_message(pod: Object, name: str) -> str:
+    """Why the container of that name waits, in the kubelet's words."""
+    return fields.text(_status(pod, name), "state", "waiting", "message").strip()
+
+
+def starts(pod: Object, name: str) -> bool:
+    """Whether the container of that name is about to start for the first time."""
+    status = _status(pod, name)
+    return fields.text(status, "state", "waiting", "reason") in _STARTING and not ending(pod, name)
+
+
 def crash_loops(pod: Object, name: str) -> bool:
     """Whether the init container of that name fails again and again."""
     statuses = (one for one in fields.items(pod, "status", "initContainerStatuses") if one.get("name") == name)
@@ -143,10 +168,7 @@ def complaint(pod: Object) -> str:
         if said := failure(pod, str(status.get("name"))):
             return f"init container {status.get('name')}: {said}"
     for status in fields.items(pod, "status", "containerStatuses"):
-        waiting, ended = fields.mapping(status, "state", "waiting"), fields.mapping(status, "state", "terminated")
-        last = fields.mapping(status, "lastState", "terminated")
-        said = _waits(waiting) or _ending(ended) or (_ending(last) if status.get("ready") is not True else "")
-        if said:
+        if said := _complains(status):
             return f"container {status.get('name')}: {said}"
     conditions = {one.get("type"): one for one in fields.items(pod, "status", "conditions")}
     for name in ("PodScheduled", "Ready"):
@@ -156,9 +178,20 @@ def complaint(pod: Object) -> str:
     return ""
 
 
+def container_complaint(pod: Object, name: str) -> str:
+    """Why the container of that name is not ready, in the words of its status; empty where it is, or does not say."""
+    return _complains(_status(pod, name))
+
+
+def _complains(status: Object) -> str:
+    waiting, ended = fields.mapping(status, "state", "waiting"), fields.mapping(status, "state", "terminated")
+    last = fields.mapping(status, "lastState", "terminated")
+    return _waits(waiting) or _ending(ended) or (_ending(last) if status.get("ready") is not True else "")
+
+
 def _waits(waiting: Object) -> str:
     reason = fields.text(waiting, "reason")
-    if reason in ("", "ContainerCreating", "PodInitializing"):
+    if reason in ("", *_STARTING):
         return ""
     return ": ".join(part for part in (reason, fields.text(waiting, "message").strip()) if part)
 

@@ -36,10 +36,14 @@ _ALL: Sequence[Check[Any]] = (
     webhook.control_plane_down,
     refusals.pods_refused,
     refusals.pods_refused_elsewhere,
+    startup.sidecar_missing,
     startup.sidecar_not_ready,
+    startup.init_missing,
     startup.init_failed,
     opinion.injector_refuses,
     opinion.injector_differs,
+    startup.pods_of_another_mesh,
+    startup.init_foreign,
     drift.outdated,
 )
 CHECKS: Mapping[str, Check[Any]] = {one.identity: one for one in _ALL}

@@ -46,8 +46,7 @@ def injection_unread(view: WorkloadView) -> Iterator[Seen]:
     joined = mesh.monitored_label in fields.labels(view.namespace or {})
     sure = joined or (bool(view.installation.config) and len(view.scene.installations) == 1)
     for one in lookalikes(view.template, mesh, (key,), sure=sure):
-        gone: dict[str, str | None] = {} if one.part == "labels" else {one.key: None}
-        mend = mending.template(view, "annotations", {**gone, one.meant: one.value})
+        mend = mending.template(view, "annotations", {one.key: None, one.meant: one.value})
         yield Seen(one.said, mend, (*view.template_path, "metadata", one.part, one.key))
     for part in ("annotations", "labels") if view.template_path and key not in view.annotations else ():
         own = fields.texts(view.object, "metadata", part)

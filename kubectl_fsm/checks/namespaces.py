@@ -154,10 +154,9 @@ def namespace_annotation_refused(view: NamespaceView) -> Iterator[Seen]:
 def namespace_annotation_unread(view: NamespaceView) -> Iterator[Seen]:
     mesh = _asked(view)
     for one in lookalikes(view.object, mesh, (mesh.injection_key, mesh.metrics_key)) if mesh else ():
-        gone: dict[str, str | None] = {} if one.part == "labels" else {one.key: None}
         yield Seen(
             one.said,
-            mending.metadata(view.scene, view.object, "annotations", {**gone, one.meant: one.value}),
+            mending.metadata(view.scene, view.object, "annotations", {one.key: None, one.meant: one.value}),
             ("metadata", one.part, one.key),
         )
 

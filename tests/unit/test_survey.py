@@ -99,6 +99,8 @@ def readings(obj):
             continue
         yield key, name, workloads.container_readiness(one, name), workloads.complaint(one)
         yield key, name, workloads.failure(one, name), workloads.crash_loops(one, name), workloads.succeeded(one, name)
+        yield key, name, workloads.ending(one, name), workloads.waiting_message(one, name), workloads.starts(one, name)
+        yield key, name, workloads.container_complaint(one, name)
     quiet = without(without(obj, "status", "initContainerStatuses"), "status", "containerStatuses")
     yield "its complaint", workloads.complaint(quiet)
 
