@@ -22,7 +22,7 @@ from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import MESHES
 from kubectl_fsm.operations.rollout import seen_at
 
-_PREAMBLE = re.compile(r"(?s)(?:Error creating: |create (?:Pod|Claim) .*? failed error: )(.*)")
+_PREAMBLE = re.compile(r"(?s)(?:Error creating: |[Cc]reate (?:Pod|Claim) .*? failed error: )(.*)")
 _ENFORCE = "pod-security.kubernetes.io/enforce"
 
 

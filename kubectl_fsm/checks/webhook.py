@@ -63,17 +63,14 @@ def _holds(rule: Object, key: str, value: str) -> bool:
 
 
 def _webhooks(scene: Scene, installation: Installation) -> Sequence[_Webhook]:
-    """The webhooks of a mesh; of several meshes of a family those in the configuration that is named after it."""
-    mesh = installation.mesh
+    """The webhooks of a mesh: those by the name that its family has, called in its own namespace or at a URL."""
     found = [
         _Webhook(configuration, place)
         for configuration in scene.list(CONFIGURATIONS)
         for place, webhook in enumerate(fields.items(configuration, "webhooks"))
-        if webhook.get("name") == mesh.webhook
+        if webhook.get("name") == installation.mesh.webhook
     ]
-    usual = f"{mesh.program}-webhook-{installation.name}"
-    own = [one for one in found if fields.name(one.configuration) == usual]
-    return own or [one for one in found if fields.text(one.service, "namespace") in ("", installation.namespace)]
+    return [one for one in found if fields.text(one.service, "namespace") in ("", installation.namespace)]
 
 
 def _anew(scene: Scene, installation: Installation) -> str:
