@@ -23,9 +23,9 @@ _INDENT = 11
 def as_guide(report: CheckReport, style: Style) -> str:
     """A block for each object with findings, the worst first, and what was looked at.
 
-    Where targets were named, how every object stands. Of many findings of one check only some, unless `style.wide`.
+    Where targets were named, how every object stands; else of many findings of one check only some, unless `style.wide`.
     """
-    shown, folded = (report.counting, []) if style.wide else _few(report.counting)
+    shown, folded = (report.counting, []) if style.wide or report.detailed else _few(report.counting)
     states = {(one.object, one.namespace): one.state for one in report.objects}
     lines: list[str] = []
     for (name, namespace), found in groupby(shown, key=lambda item: (item.object, item.namespace)):

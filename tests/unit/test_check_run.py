@@ -105,6 +105,14 @@ def test_where_it_is_written():
     assert written(report, "unreadable", "ns/shop")[1] == "apiVersion: v1"
 
 
+def test_manifests_that_are_piped_in(capsys, monkeypatch):
+    case = Path("tests/checks/outdated/a-port-more.yaml").read_bytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"---\n# Source: shop/templates/web.yaml\n" + case)))
+    assert cli.main(["check", "-f", "-", "-o", "short"]) == 1
+    line = case.split(b"kind: Pod")[0].count(b"\n") + 2
+    assert capsys.readouterr().out == f"-:{line}:1: warning: outdated: pod/web-1 in shop: +7070 outbound-port\n"
+
+
 def test_what_is_in_no_file_has_no_place():
     elsewhere = {**REDIS, "metadata": {"name": "other", "namespace": "shop"}}
     (found,) = run(at(MeshView, Seen("a", "mend it", object=elsewhere))).items

@@ -81,6 +81,7 @@ def test_of_many_findings_of_a_check_only_some_are_shown():
     ) in text
     assert "deploy/web-99 in shop\n" in shown(report(*many), wide=True)
     assert "more of" not in shown(report(*many[:5]))
+    assert "more of" not in shown(report(*many, detailed=True))
 
 
 def test_what_is_silenced_is_said_with_the_reason_and_does_not_count():
