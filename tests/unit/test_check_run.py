@@ -119,10 +119,10 @@ def test_what_is_in_no_file_has_no_place():
     assert (found.file, found.line, found.column) == ("", 0, 0)
 
 
-def test_checks_that_need_a_cluster_are_left_out_and_named():
+def test_checks_that_need_a_cluster_are_left_out_and_counted():
     report = run(at(NamespaceView, Seen("a", "b"), remote=True), at(NamespaceView, identity="second"))
     assert not report.items
-    assert report.notes[1:] == ["not looked at without a cluster: example"]
+    assert report.notes[1:] == ["not looked at without a cluster: 1 of 2 checks; check --list names them"]
     assert [one.identity for one in report.checks] == ["second", "unreadable"]
 
 
