@@ -38,6 +38,14 @@ def test_it_takes_the_place_of_what_the_files_hold(capsys, other):
     assert outbound_ports(capsys, "-f", str(SHOP), "--meshconfig", MESH) == ["6379"]
 
 
+def test_no_other_counts_beside_it(capsys, other):
+    elsewhere = Path(other).read_text().replace("fsm-system", "mesh-system")
+    Path(other).write_text(elsewhere)
+    assert cli.main(["exclusions", "-f", str(SHOP), "--meshconfig", other, "-o", "json"]) == 0
+    found = [item for item in json.loads(capsys.readouterr().out)["items"] if item["scope"] == "global"]
+    assert [(item["namespace"], item["entries"][0]["value"]) for item in found] == [("mesh-system", "7070")]
+
+
 def test_nothing_else_is_taken_from_its_file(capsys, other):
     assert cli.main(["trace", "deploy/web", "svc/web.fsm-system:80", "-f", str(SHOP), "--meshconfig", other]) == 1
     assert "not found" in capsys.readouterr().err
