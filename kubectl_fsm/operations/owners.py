@@ -21,7 +21,14 @@ from kubectl_fsm.errors import Forbidden, NotFound
 from kubectl_fsm.fields import Object
 from kubectl_fsm.workloads import Owner
 
-_PREFETCHED = (DEPLOYMENTS, REPLICASETS, STATEFULSETS, DAEMONSETS, JOBS, CRONJOBS)
+OWNERS = (DEPLOYMENTS, REPLICASETS, STATEFULSETS, DAEMONSETS, JOBS, CRONJOBS)
+"""The built-in kinds that own pods, or own what owns them."""
+BETWEEN: Mapping[tuple[str, str], Resource] = {
+    ("apps", "Deployment"): REPLICASETS,
+    ("argoproj.io", "Rollout"): REPLICASETS,
+    ("batch", "CronJob"): JOBS,
+}
+"""What stands between a workload and its pods, by the workload's group and kind."""
 _MAX_DEPTH = 16
 
 
@@ -97,12 +104,13 @@ class Owners:
         self._above: dict[str, Workload] = {}
         self._scope: str | None = None
         self._others: dict[Resource, Mapping[tuple[str, str], Object]] = {}
+        self._denied: dict[str, Forbidden] = {}
         self.unreadable: list[str] = []
         """Kinds that `prefetch` may not list."""
 
     def prefetch(self, namespace: str) -> None:
         self._scope = namespace
-        resources = (*_PREFETCHED, *(found for found in self._cluster.kinds() if found not in (*_PREFETCHED, PODS)))
+        resources = (*OWNERS, *(found for found in self._cluster.kinds() if found not in (*OWNERS, PODS)))
         listed = self._cluster.gather(*(partial(self._list, resource, namespace) for resource in resources))
         for resource, objects in zip(resources, listed, strict=True):
             for found in objects:
@@ -137,6 +145,15 @@ class Owners:
             self._above[owner.uid] = found
         return self._above[owner.uid]
 
+    def owns(self, workload: Workload, pod: Object) -> bool:
+        """Whether a pod is one of the workload's. Raises `Forbidden` where what stands between the two may not be read."""
+        above = self.of(PODS, pod)
+        resource = workload.top.resource
+        between = BETWEEN.get((resource.group, resource.kind))
+        if above.unseen and above.unseen.uid in self._denied and between and above.unseen.kind == between.kind:
+            raise self._denied[above.unseen.uid]
+        return above.uid == workload.uid
+
     def _climbed(self, resource: Resource, obj: Object) -> Workload:
         chain, unseen = [Located(resource, obj)], None
         while len(chain) < _MAX_DEPTH and (owner := workloads.controller(chain[-1].object)):
@@ -153,7 +170,9 @@ class Owners:
         """The owner that a reference names; None where it is gone, or another object has its name now."""
         try:
             found = self._read(owner, namespace)
-        except self._passed_over:
+        except self._passed_over as error:
+            if isinstance(error, Forbidden):
+                self._denied[owner.uid] = error
             return None
         uid = fields.uid(found.object)
         return found if not uid or not owner.uid or uid == owner.uid else None
@@ -205,13 +224,13 @@ class Owners:
 
 
 def pods_of(cluster: Cluster, owners: Owners, workload: Workload) -> Sequence[Object]:
-    """The pods that a workload has now, finished ones left out."""
+    """The pods that a workload has now, finished ones left out. Raises `Forbidden` where nothing tells which they are."""
     if workload.bare:
         return [workload.top.object]
     return [
         pod
         for pod in cluster.list(PODS, workload.namespace, label_selector(workload))
-        if not workloads.finished(pod) and owners.of(PODS, pod).uid == workload.uid
+        if not workloads.finished(pod) and owners.owns(workload, pod)
     ]
 
 

@@ -303,7 +303,7 @@ def watch(cluster: Cluster, owners: Owners, workload: Workload) -> Generator[Sig
         for objects, pods in states:
             found = next((obj for obj in objects if fields.uid(obj) == fields.uid(top.object)), None)
             live = filter(workloads.lives, pods)
-            own = [pod for pod in live if persist(partial(owners.of, PODS, pod)).uid == workload.uid]
+            own = [pod for pod in live if persist(partial(owners.owns, workload, pod))]
             yield Sight(found, own)
 
 
