@@ -21,8 +21,9 @@ from kubectl_fsm import commands
 from kubectl_fsm.arguments import Arguments, nearest, options, order, split_verb
 from kubectl_fsm.cluster.interface import Cluster, Connect
 from kubectl_fsm.commands.options import general
-from kubectl_fsm.errors import Declined, FsmError, UsageError
+from kubectl_fsm.errors import Declined, FsmError, Interrupted, UsageError
 from kubectl_fsm.fields import Object
+from kubectl_fsm.operations import rights
 from kubectl_fsm.output.visible import visible_text
 from kubectl_fsm.reports import (
     CheckReport,
@@ -39,6 +40,8 @@ from kubectl_fsm.reports import (
 )
 
 if TYPE_CHECKING:
+    from functools import _lru_cache_wrapper
+
     from kubectl_fsm.output.progress import Narrator
 
 _TRACEBACK_LEVEL = 8
@@ -149,7 +152,7 @@ def _run(argv: Sequence[str], streams: Streams) -> int:
     command = module.parse(arguments)
     log = streams.say if _level(arguments.text("--v")) >= _TRACEBACK_LEVEL else None
     connect = cache(partial(_cluster, arguments, streams, log))
-    report, failures = _drive(command.run(connect), _narrator(verb, arguments, streams), arguments, streams)
+    report, failures = _carry_out(command, connect, _narrator(verb, arguments, streams), arguments, streams)
     if connect.cache_info().currsize:
         for warning in connect().warnings:
             streams.say(f"Warning: {warning}")
@@ -161,6 +164,31 @@ def _run(argv: Sequence[str], streams: Streams) -> int:
     if isinstance(report, CheckReport):
         return int(report.failed)
     return _OUTDATED if isinstance(report, RulesReport | StatusReport) and report.exit_code and report.outdated else 0
+
+
+def _carry_out(
+    command: commands.Command,
+    connect: "_lru_cache_wrapper[Cluster]",
+    narrator: "Narrator",
+    arguments: Arguments,
+    streams: Streams,
+) -> tuple[Report, Sequence[FsmError]]:
+    """As `_drive`; where a command fails that was denied a right, the last error names all that it lacks."""
+    try:
+        report, failures = _drive(command.run(connect), narrator, arguments, streams)
+    except FsmError as error:
+        if connect.cache_info().currsize:
+            _explain(error, command, connect())
+        raise
+    if failures and connect.cache_info().currsize:
+        _explain(failures[-1], command, connect())
+    return report, failures
+
+
+def _explain(error: FsmError, command: commands.Command, cluster: Cluster) -> None:
+    if cluster.denied and not isinstance(error, Interrupted):
+        with suppress(FsmError):  # whoever may not even ask what is missing gets the error as it is
+            rights.explain(error, cluster, command.rights(cluster))
 
 
 def _match(verb: str, usage: str, words: Sequence[str]) -> Arguments:

@@ -121,6 +121,10 @@ class Cluster(Protocol):
         """What the API server warned of so far."""
 
     @property
+    def denied(self) -> bool:
+        """Whether the API server has denied a right so far, or whatever else it answers 403 to."""
+
+    @property
     def remote(self) -> bool:
         """True for an API server: pods run, statuses and managedFields mean something, a missing object is an error."""
 

@@ -97,6 +97,7 @@ class KubeCluster:
         self.words = words
         self._discovered: dict[str, Sequence[Resource]] = {}
         self._warnings: dict[str, None] = {}
+        self.denied = False
 
     @property
     def origin(self) -> str:
@@ -394,6 +395,7 @@ class KubeCluster:
     def _check(self, response: BaseHTTPResponse, data: bytes, call: Call) -> None:
         """Raise the failure that an answer is."""
         if response.status >= HTTPStatus.BAD_REQUEST:
+            self.denied = self.denied or response.status == HTTPStatus.FORBIDDEN
             error = failure(response.status, data, call, self._asker())
             error.pause = _pause(response) or 0
             raise error

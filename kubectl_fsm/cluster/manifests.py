@@ -101,6 +101,7 @@ class Manifests:
 
     remote = False
     warnings: Sequence[str] = ()
+    denied = False
     words: Sequence[str] = ()
 
     def __init__(self, origin: str, namespace: str, entries: Iterable[_Entry]) -> None:

@@ -5,7 +5,8 @@ from importlib import import_module
 from typing import Protocol
 
 from kubectl_fsm.arguments import Arguments
-from kubectl_fsm.cluster.interface import Connect
+from kubectl_fsm.cluster.interface import Cluster, Connect
+from kubectl_fsm.operations.rights import Rights
 from kubectl_fsm.reports import Event, Report
 
 VERBS: Mapping[str, str] = {
@@ -29,6 +30,9 @@ class Command(Protocol):
 
     def run(self, connect: Connect) -> Generator[Event, bool, Report]:
         """Do it: yield events while at work, return the report. Raises `FsmError`."""
+
+    def rights(self, cluster: Cluster) -> Rights:
+        """What it asks of the API server, on this cluster. Raises `FsmError` where that cannot be told."""
 
 
 class Verb(Protocol):

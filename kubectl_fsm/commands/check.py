@@ -9,11 +9,22 @@ from kubectl_fsm.checks import catalogue, silence
 from kubectl_fsm.checks.model import SEVERITIES
 from kubectl_fsm.checks.run import UNREADABLE, look, text
 from kubectl_fsm.checks.views import Scene
-from kubectl_fsm.cluster.interface import Cluster, Connect
+from kubectl_fsm.checks.webhook import CONFIGURATIONS
+from kubectl_fsm.cluster.interface import (
+    ENDPOINT_SLICES,
+    EVENTS,
+    JOBS,
+    REPLICASETS,
+    SERVICES,
+    STATEFULSETS,
+    Cluster,
+    Connect,
+)
 from kubectl_fsm.commands.options import FILES, general
 from kubectl_fsm.errors import UsageError
-from kubectl_fsm.operations import meshes, targets
+from kubectl_fsm.operations import meshes, needs, targets
 from kubectl_fsm.operations.owners import Owners
+from kubectl_fsm.operations.rights import READ, Need, Right, Rights
 from kubectl_fsm.operations.targets import Selection
 from kubectl_fsm.reports import CatalogueReport, CheckReport, Event
 
@@ -63,6 +74,14 @@ class Check(NamedTuple):
         checks = [one for one in map(catalogue.CHECKS.__getitem__, self.checks) if self.ask or not one.asks]
         return look(scene, checks, silenced, detailed=bool(self.selection.names))
 
+    def rights(self, cluster: Cluster) -> Rights:
+        scope = self.selection.scope(cluster)
+        places = [place for _, place in needs.control_planes(cluster, self.control_plane)]
+        reads = [(CONFIGURATIONS, ""), *((kind, place) for kind in (SERVICES, ENDPOINT_SLICES) for place in places)]
+        reads += [(kind, scope) for kind in (EVENTS, REPLICASETS, STATEFULSETS, JOBS)]
+        own = [Need(Right("list", *one), "checks that look there are left out, and named") for one in reads]
+        return Rights((READ,), [*needs.of_looking(cluster, self.control_plane, self.selection), *own])
+
     def _scene(self, cluster: Cluster) -> Scene:
         owners = Owners(cluster, readable_only=True)
         scope = self.selection.scope(cluster)
@@ -82,6 +101,9 @@ class Catalogue(NamedTuple):
     def run(self, connect: Connect) -> Generator[Event, bool, CatalogueReport]:  # noqa: ARG002 - it asks no cluster
         yield from ()
         return CatalogueReport([text(catalogue.CHECKS[name]) for name in self.checks])
+
+    def rights(self, cluster: Cluster) -> Rights:  # noqa: ARG002 - it asks no cluster
+        return Rights((), ())
 
 
 def parse(arguments: Arguments) -> Check | Catalogue:

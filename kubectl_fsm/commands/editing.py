@@ -6,15 +6,16 @@ from typing import NamedTuple, Protocol
 
 from kubectl_fsm import interception, rollouts
 from kubectl_fsm.arguments import Arguments
-from kubectl_fsm.cluster.interface import Cluster, Connect
+from kubectl_fsm.cluster.interface import SERVICES, Cluster, Connect
 from kubectl_fsm.errors import Refused, UsageError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import ExclusionList, Installation
-from kubectl_fsm.operations import edits, meshes, obstacles, queue, survey, targets
+from kubectl_fsm.operations import edits, meshes, needs, obstacles, queue, ranges, survey, targets
 from kubectl_fsm.operations.edit import Edit, Options
 from kubectl_fsm.operations.edits import TemplateEdit
 from kubectl_fsm.operations.owners import Owners, Workload, pods_of
 from kubectl_fsm.operations.places import Action, Change, MeshConfigPlace, place_of
+from kubectl_fsm.operations.rights import EDIT, RESTART, Need, Right, Rights
 from kubectl_fsm.operations.rollout import Target
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.operations.targets import Selection
@@ -36,7 +37,7 @@ class Scope(NamedTuple):
 
 
 class EditCommand(NamedTuple):
-    """An edit of one or more lists."""
+    """An edit of one or more lists; `values` are what `words` say."""
 
     lists: Sequence[ExclusionList]
     action: Action
@@ -45,6 +46,7 @@ class EditCommand(NamedTuple):
     options: Options
     restart: bool
     timeout: float
+    words: Sequence[str]
 
     def run(self, connect: Connect) -> Generator[Event, bool, EditReport | EditsReport]:
         cluster = connect()
@@ -66,6 +68,30 @@ class EditCommand(NamedTuple):
         if not self.restart and len(chosen) == 1:
             return (yield from found[0].edit.run())
         return (yield from edits.one_by_one(cluster, found, left, rolling, restarts=self.restart))
+
+    def rights(self, cluster: Cluster) -> Rights:
+        control_plane, selection = self.scope.control_plane, self.scope.selection
+        verbs = ("get",) if self.options.dry_run == "client" else ("get", "patch")
+        here = (selection.namespace if selection else "") or cluster.namespace
+        addresses = [Need(Right("get", SERVICES, place, name)) for name, place in ranges.services(self.words, here)]
+        found = [*addresses, *needs.of_keepers(cluster)]
+        note = ""
+        if selection is None:
+            found += needs.of_meshes(cluster, control_plane)
+            found += needs.of_meshconfigs(cluster, control_plane, *verbs)
+            found += needs.of_mesh_survey(cluster, control_plane)
+            turns = needs.of_mesh_rolling(cluster, control_plane) if self.restart else ()
+        else:
+            chosen = needs.chosen(cluster, selection)
+            note = needs.unread(cluster, selection) if chosen is None else ""
+            found += needs.of_looking(cluster, control_plane, selection)
+            found += needs.of_meshconfigs(cluster, control_plane, "get")
+            found += needs.of_templates(cluster, selection, chosen, *verbs)
+            turns = needs.of_template_rolling(cluster, selection, chosen, restarts=self.restart)
+        if not turns or self.options.dry_run:
+            return Rights((EDIT,), found, note)
+        asking = [needs.of_asking(place, "the injector is not asked beforehand") for _, place, *_ in turns]
+        return Rights((EDIT, RESTART), [*found, *asking, *needs.of_rolling(turns, waits=True)], note)
 
     def _of_mesh(self, cluster: Cluster, installation: Installation, changes: Sequence[Change]) -> Edit:
         place = MeshConfigPlace(meshes.resource(installation), installation.config_name, installation.namespace)
@@ -120,7 +146,7 @@ def command(arguments: Arguments, lists: Sequence[ExclusionList], words: Sequenc
     if arguments.flag("--local") and arguments.flag("--restart"):
         raise UsageError("--local edits files, and --restart rolls what runs in a cluster: they exclude each other")
     restart, timeout = arguments.flag("--restart"), arguments.seconds("--timeout")
-    return EditCommand(lists, action, resolve, _scope(arguments), options, restart, timeout)
+    return EditCommand(lists, action, resolve, _scope(arguments), options, restart, timeout, words)
 
 
 def _scope(arguments: Arguments) -> Scope:

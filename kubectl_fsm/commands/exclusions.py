@@ -4,11 +4,13 @@ from collections.abc import Generator
 from typing import NamedTuple
 
 from kubectl_fsm.arguments import Arguments
-from kubectl_fsm.cluster.interface import Connect
+from kubectl_fsm.cluster.interface import SERVICES, Cluster, Connect
 from kubectl_fsm.commands.options import FILES, general
 from kubectl_fsm.errors import UsageError
-from kubectl_fsm.operations import configured, meshes
+from kubectl_fsm.operations import configured, meshes, needs
 from kubectl_fsm.operations.export import STYLES, export
+from kubectl_fsm.operations.rights import READ, Need, Right, Rights
+from kubectl_fsm.operations.targets import Selection
 from kubectl_fsm.reports import Event, ExclusionsReport, Note, Warned
 
 FORMATS = ("wide", "json", "yaml", "name")
@@ -54,6 +56,13 @@ class Exclusions(NamedTuple):
         if found.unreadable:
             yield Warned(f"without the right to list {', '.join(found.unreadable)}, what they configure is not shown")
         return ExclusionsReport(found.items, cluster.origin)
+
+    def rights(self, cluster: Cluster) -> Rights:
+        if self.export:
+            return Rights((READ,), [*needs.of_meshes(cluster, self.control_plane)])
+        selection = Selection((), self.namespace, self.everywhere)
+        services = Need(Right("list", SERVICES, selection.scope(cluster)), "which FSM leaves out is not shown")
+        return Rights((READ,), [*needs.of_looking(cluster, self.control_plane, selection), services])
 
 
 def parse(arguments: Arguments) -> Exclusions:

@@ -3,16 +3,18 @@
 from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
+from kubectl_fsm import fields
 from kubectl_fsm.arguments import Arguments
-from kubectl_fsm.cluster.interface import Connect
+from kubectl_fsm.cluster.interface import NAMESPACES, Cluster, Connect
 from kubectl_fsm.commands.options import general
-from kubectl_fsm.errors import Refused, UsageError
+from kubectl_fsm.errors import FsmError, Refused, UsageError
 from kubectl_fsm.meshes import Installation
-from kubectl_fsm.operations import headroom, lineup, meshes, queue, record, restart, targets
+from kubectl_fsm.operations import headroom, lineup, meshes, needs, queue, record, restart, targets
 from kubectl_fsm.operations.manner import Manner
 from kubectl_fsm.operations.obstacles import EVICT, RECREATE
 from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.record import Plan, Record
+from kubectl_fsm.operations.rights import RESTART, Need, Right, Rights
 from kubectl_fsm.operations.steps import Step
 from kubectl_fsm.operations.targets import Selection
 from kubectl_fsm.operations.turns import Pace
@@ -123,6 +125,43 @@ class Restart(NamedTuple):
             if item.result == "left":
                 yield Failed(Refused(f"{item.workload} in {item.namespace} was not restarted: {item.detail}"))
         return report
+
+    def rights(self, cluster: Cluster) -> Rights:
+        plan = record.read(self.resume) if self.resume else None
+        selection, manner = (plan.selection, plan.manner(self.manner)) if plan else (self.selection, self.manner)
+        scope = selection.scope(cluster)
+        minding = [Need(Right("list", kind, scope), "whether they mind it is not known") for kind in headroom.KINDS]
+        identity = Right("get", NAMESPACES, record.IDENTITY, record.IDENTITY)
+        found = [
+            *needs.of_looking(cluster, self.control_plane, selection),
+            *minding,
+            Need(identity, "" if plan else "no plan is kept for --resume"),
+        ]
+        note = ""
+        if not self.options.dry_run:
+            found += needs.of_meshconfigs(cluster, self.control_plane, "get")
+            found += [needs.of_asking(scope)] if manner.asks else []
+            turns = self._turns(cluster, plan, selection, manner)
+            note = needs.unread(cluster, selection) if turns is None else ""
+            turns = [*needs.possible(cluster, selection, manner.remedies)] if turns is None else turns
+            found += needs.of_rolling(turns, waits=manner.wait)
+        return Rights((RESTART,), found, note)
+
+    def _turns(
+        self, cluster: Cluster, plan: Plan | None, selection: Selection, manner: Manner
+    ) -> Sequence[needs.Rolling] | None:
+        """What there is to roll; None where that cannot be read."""
+        scope, owners = selection.scope(cluster), Owners(cluster, readable_only=True)
+        try:
+            installations = meshes.find(cluster, self.control_plane)
+            found = restart.joined(owners, targets.chosen(cluster, owners, selection).subjects)
+            namespaces = meshes.namespaces(cluster, scope)
+            steps = restart.plan(installations, plan.of(found) if plan else found, namespaces, manner)
+            tops = [(step.subject.workload.top, step.remedy) for step in steps if not step.left]
+        except FsmError:
+            return None
+        named = [(top, fields.name(top.object) if selection.names else "", remedy) for top, remedy in tops]
+        return list(dict.fromkeys(needs.Rolling(top.resource, scope, name, remedy) for top, name, remedy in named))
 
     def _plan(self, identity: str, installations: Sequence[Installation]) -> Plan:
         manner, names = self.manner, [*map(record.title, installations)]

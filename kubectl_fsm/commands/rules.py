@@ -10,9 +10,10 @@ from kubectl_fsm.commands.options import FILES, general
 from kubectl_fsm.errors import InvalidExclusion, InvalidObject, RulesSyntaxError, UsageError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import Installation
-from kubectl_fsm.operations import meshes, second_opinion, targets
+from kubectl_fsm.operations import meshes, needs, second_opinion, targets
 from kubectl_fsm.operations.inspect import pod_rules
 from kubectl_fsm.operations.owners import Owners
+from kubectl_fsm.operations.rights import ORACLE, READ, Rights
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.operations.targets import Selection
 from kubectl_fsm.reports import Event, Note, Opinion, RulesReport, Warned
@@ -84,6 +85,13 @@ class Rules(NamedTuple):
         if not items:
             yield Note(f"no pods found in {self._where(cluster)}")
         return RulesReport(items, cluster.origin, detailed=bool(self.selection.names), exit_code=self.exit_code)
+
+    def rights(self, cluster: Cluster) -> Rights:
+        looking = [*needs.of_looking(cluster, self.control_plane, self.selection)]
+        if not self.asks:
+            return Rights((READ,), looking)
+        asking = needs.of_asking(self.selection.scope(cluster), "what the injector says is not known")
+        return Rights((READ, ORACLE), [*looking, asking])
 
     def _where(self, cluster: Cluster) -> str:
         labelled = f" with labels {self.selection.selector}" if self.selection.selector else ""

@@ -4,9 +4,12 @@ from collections.abc import Generator
 from typing import NamedTuple
 
 from kubectl_fsm.arguments import Arguments
-from kubectl_fsm.cluster.interface import Connect
+from kubectl_fsm.cluster.interface import BUDGETS, Cluster, Connect
 from kubectl_fsm.commands.options import general
+from kubectl_fsm.operations import needs
 from kubectl_fsm.operations.glance import glance
+from kubectl_fsm.operations.rights import READ, Need, Right, Rights
+from kubectl_fsm.operations.targets import Selection
 from kubectl_fsm.reports import Event, StatusReport
 
 FORMATS = ("wide", "json", "yaml", "name")
@@ -41,6 +44,11 @@ class Status(NamedTuple):
         scope = "" if self.everywhere else self.namespace or cluster.namespace
         report = glance(cluster, scope, self.control_plane)
         return report._replace(only_outdated=self.only_outdated, exit_code=self.exit_code)
+
+    def rights(self, cluster: Cluster) -> Rights:
+        selection = Selection((), self.namespace, self.everywhere)
+        budgets = Need(Right("list", BUDGETS, selection.scope(cluster)), "what they hold back is not shown")
+        return Rights((READ,), [*needs.of_looking(cluster, self.control_plane, selection), budgets])
 
 
 def parse(arguments: Arguments) -> Status:

@@ -1,18 +1,21 @@
 """`kubectl fsm trace`."""
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
+from kubectl_fsm import fields, services
 from kubectl_fsm.arguments import Arguments
-from kubectl_fsm.cluster.interface import Connect
+from kubectl_fsm.cluster.interface import CONFIG_MAPS, ENDPOINT_SLICES, PODS, SERVICES, Cluster, Connect
 from kubectl_fsm.commands.options import FILES, general
-from kubectl_fsm.errors import FsmError, UsageError
+from kubectl_fsm.errors import Forbidden, FsmError, UsageError
 from kubectl_fsm.exclusions import value_problem
 from kubectl_fsm.meshes import INTERFACES
 from kubectl_fsm.netfilter.model import MAX_ID
-from kubectl_fsm.operations import destinations, proof
-from kubectl_fsm.operations.trace import Request, trace
+from kubectl_fsm.operations import destinations, needs, proof
+from kubectl_fsm.operations.destinations import Destination
+from kubectl_fsm.operations.rights import READ, Need, Right, Rights
+from kubectl_fsm.operations.trace import CILIUM, Request, trace
 from kubectl_fsm.reports import Event, Failed, TraceReport
 from kubectl_fsm.tracing import LOOPBACK_INTERFACE
 
@@ -56,6 +59,43 @@ class Trace(NamedTuple):
             text = f"simulator and kernel disagree about {len(wrong)} of {len(report.trials)} connections"
             yield Failed(FsmError(text, "please report it, with the output of the verb rules -o iptables"))
         return report
+
+    def rights(self, cluster: Cluster) -> Rights:
+        wanted, namespace = self.request.target, self.request.namespace or cluster.namespace
+        name, place = CILIUM
+        cilium = Need(Right("get", CONFIG_MAPS, place, name), "whether Cilium picks a Service's endpoint is not known")
+        found = [
+            *needs.of_meshes(cluster, self.request.control_plane),
+            *needs.of_target(cluster, self.request.source, namespace),
+            needs.of_namespaces(namespace),
+            cilium,
+        ]
+        if wanted.name:
+            return Rights((READ,), [*found, *needs.of_target(cluster, wanted.name, namespace)])
+        if wanted.address:
+            found += [Need(Right("list", kind), "the address may be one of theirs") for kind in (SERVICES, PODS)]
+            place = _namespace_of(cluster, wanted)
+        else:
+            place = wanted.namespace or namespace
+            found.append(Need(Right("get", SERVICES, place, wanted.service)))
+        return Rights((READ,), [*found, *(_behind(cluster, place) if place else ())])
+
+
+def _namespace_of(cluster: Cluster, wanted: Destination) -> str:
+    """The namespace of the Service that has this address; empty where there is none to be seen."""
+    try:
+        found = services.find(cluster.list(SERVICES), wanted.address, int(wanted.port))
+    except Forbidden:
+        return ""
+    return fields.namespace(found[0]) if found else ""
+
+
+def _behind(cluster: Cluster, namespace: str) -> Iterator[Need]:
+    """To find a Service's pods."""
+    yield from (Need(Right("list", kind, namespace)) for kind in (ENDPOINT_SLICES, PODS))
+    yield Need(Right("get", PODS, namespace), "endpoints that the Service does not select are taken to be no pods")
+    yield from needs.of_kin(cluster, PODS, namespace)
+    yield needs.of_namespaces(namespace)
 
 
 def parse(arguments: Arguments) -> Trace:

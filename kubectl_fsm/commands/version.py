@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 from kubectl_fsm import __version__
 from kubectl_fsm.arguments import Arguments
-from kubectl_fsm.cluster.interface import Connect
+from kubectl_fsm.cluster.interface import Cluster, Connect
 from kubectl_fsm.commands.options import general
 from kubectl_fsm.errors import FsmError
-from kubectl_fsm.operations import meshes
+from kubectl_fsm.operations import meshes, needs
+from kubectl_fsm.operations.rights import READ, Rights
 from kubectl_fsm.reports import Event, Failed, MeshVersion, VersionReport
 
 FORMATS = ("json", "yaml")
@@ -43,6 +44,9 @@ class Version(NamedTuple):
             return VersionReport(__version__, "", None)
         meshes_found = [MeshVersion(one.mesh.name, one.version, one.namespace, one.injector.name) for one in found]
         return VersionReport(__version__, cluster.origin, meshes_found)
+
+    def rights(self, cluster: Cluster) -> Rights:
+        return Rights((READ,), [*needs.of_meshes(cluster, self.control_plane)])
 
 
 def parse(arguments: Arguments) -> Version:

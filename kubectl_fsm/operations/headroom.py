@@ -1,6 +1,7 @@
 """What else moves or guards a workload's pods: PodDisruptionBudgets, autoscalers, pods that are missing already."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from kubectl_fsm import fields, rollouts
@@ -10,6 +11,9 @@ from kubectl_fsm.cluster.selectors import Selector
 from kubectl_fsm.errors import Forbidden, NotFound
 from kubectl_fsm.fields import Object
 from kubectl_fsm.operations.owners import Workload
+
+KINDS = (BUDGETS, AUTOSCALERS)
+"""What is read of a namespace."""
 
 
 class Budgets:
@@ -57,11 +61,8 @@ class Headroom(NamedTuple):
 
 def look(cluster: Cluster, scope: str) -> Headroom:
     """Read what there is in a namespace, in all where it is empty."""
-    budgets, autoscalers = cluster.gather(
-        lambda: readable(cluster, BUDGETS, scope), lambda: readable(cluster, AUTOSCALERS, scope)
-    )
-    found = {BUDGETS: budgets, AUTOSCALERS: autoscalers}
-    unseen = [resource.qualified for resource, objects in found.items() if objects is None]
+    budgets, autoscalers = found = cluster.gather(*(partial(readable, cluster, kind, scope) for kind in KINDS))
+    unseen = [kind.qualified for kind, objects in zip(KINDS, found, strict=True) if objects is None]
     return Headroom(Budgets(budgets or ()), autoscalers or (), unseen)
 
 

@@ -19,7 +19,8 @@ from kubectl_fsm.meshes import (
     family,
 )
 
-_GROUPS = (FSM.group, OSM.group)
+GROUPS = (FSM.group, OSM.group)
+"""API groups of MeshConfigs; a cluster serves those of the meshes that it has, or had."""
 _INJECTORS = f"app in ({FSM.injector_app},{OSM.injector_app})"
 
 
@@ -29,25 +30,25 @@ def find(cluster: Cluster, control_plane: str = "") -> Sequence[Installation]:
     Raises `MeshError` where there is none, saying what was looked for.
     """
     *versions, injectors = cluster.gather(
-        *(partial(cluster.preferred_version, group) for group in _GROUPS),
+        *(partial(cluster.preferred_version, group) for group in GROUPS),
         partial(_injectors, cluster, control_plane),
     )
     found = [
         _installation(cluster, group, config, injectors)
-        for group, version in zip(_GROUPS, versions, strict=True)
+        for group, version in zip(GROUPS, versions, strict=True)
         if version
         for config in _meshconfigs(cluster, group, version, control_plane)
     ]
     if found or not cluster.remote:
         return found or [_assumed()]
-    seen = [f"{group}/{version}" for group, version in zip(_GROUPS, versions, strict=True) if version]
+    seen = [f"{group}/{version}" for group, version in zip(GROUPS, versions, strict=True) if version]
     where = f"namespace {control_plane}" if control_plane else "any namespace"
     if seen:
         raise MeshError(
             f"no MeshConfig in {where} ({', '.join(seen)} is served)", "name the control plane's namespace with -N"
         )
     raise MeshError(
-        f"{cluster.origin} has no FSM, osm-edge or OSM: neither {' nor '.join(_GROUPS)} is served",
+        f"{cluster.origin} has no FSM, osm-edge or OSM: neither {' nor '.join(GROUPS)} is served",
         "check --context, or install the mesh first",
     )
 

@@ -1,7 +1,7 @@
 """IP ranges by name: a Service, the Kubernetes API, the cloud's metadata."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from kubectl_fsm import fields
 from kubectl_fsm.cluster.interface import SERVICES, Cluster
@@ -10,6 +10,7 @@ from kubectl_fsm.exclusions import is_ipv4, parse_range, split
 
 KUBERNETES_API = "kubernetes-api"
 CLOUD_METADATA = "cloud-metadata"
+_API = "kubernetes", "default"
 _METADATA_RANGE = "169.254.169.254/32"
 SERVICE = re.compile(r"(?:svc|services?)/([a-z0-9-]+)(?:\.([a-z0-9-]+)(?:\.svc(?:\.[a-z0-9.-]+)?)?)?")
 """A Service as a person writes it: `svc/redis`, `svc/redis.cache`, `svc/redis.cache.svc.cluster.local`; name and namespace."""
@@ -34,13 +35,20 @@ def _named(word: str) -> bool:
     return word in (KUBERNETES_API, CLOUD_METADATA) or SERVICE.fullmatch(word) is not None
 
 
+def services(words: Sequence[str], namespace: str) -> Iterator[tuple[str, str]]:
+    """Name and namespace of each Service that has to be asked for its address."""
+    for word in split(words):
+        if word == KUBERNETES_API:
+            yield _API
+        elif found := SERVICE.fullmatch(word):
+            yield found[1], found[2] or namespace
+
+
 def _resolve(word: str, namespace: str, cluster: Cluster) -> str:
     if word == CLOUD_METADATA:
         return _METADATA_RANGE
-    if word == KUBERNETES_API:
-        return _cluster_ip("kubernetes", "default", cluster)
-    found = SERVICE.fullmatch(word)
-    return _cluster_ip(found[1], found[2] or namespace, cluster) if found else word
+    service = next(services([word], namespace), None)
+    return _cluster_ip(*service, cluster) if service else word
 
 
 def _cluster_ip(name: str, namespace: str, cluster: Cluster) -> str:

@@ -29,6 +29,8 @@ _ENDED = ("done", "started", "current", "unchanged", "gone")
 _STATES = ("", "waiting", *_ENDED, *WORKING, "left", "failed", "interrupted")
 _REMEDIES = {"evict": EVICT, "recreate": RECREATE}
 """By their keys in a plan file."""
+IDENTITY = "kube-system"
+"""The Namespace whose uid tells clusters apart."""
 _LARGEST = 64 * 1024 * 1024
 """Bytes of a plan file, at most."""
 _LONGEST = 24 * 60 * 60
@@ -165,7 +167,7 @@ def _recreated(entry: Entry) -> Subject:
 def identity(cluster: Cluster) -> str:
     """The uid of kube-system; empty for who may not read it, and where there is none."""
     try:
-        return fields.uid(cluster.get(NAMESPACES, "kube-system"))
+        return fields.uid(cluster.get(NAMESPACES, IDENTITY))
     except (Forbidden, NotFound):
         return ""
 

@@ -91,20 +91,27 @@ def of_mesh(cluster: Cluster, installation: Installation) -> Sequence[Subject]:
 
     Raises `Forbidden` where pods, workloads or namespaces cannot be listed: a check that cannot look must not pass.
     """
-    namespaces = {
-        fields.name(found): found for found in cluster.list(NAMESPACES, selector=_selector(cluster, installation))
-    }
-    one_by_one = cluster.remote and len(namespaces) <= _FEW
+    namespaces = meshed(cluster, installation)
     owners = Owners(cluster)
     found = [
         subject
-        for scope in (sorted(namespaces) if one_by_one else [""])
+        for scope in scopes(cluster, namespaces)
         for subject in subjects(cluster, owners, scope)
         if not cluster.remote or subject.workload.namespace in namespaces
     ]
     return [
         subject for subject in found if _concerned(subject, namespaces.get(subject.workload.namespace), installation)
     ]
+
+
+def meshed(cluster: Cluster, installation: Installation) -> Mapping[str, Object]:
+    """The namespaces that may be in the mesh, by name. Raises `Forbidden`."""
+    return {fields.name(found): found for found in cluster.list(NAMESPACES, selector=_selector(cluster, installation))}
+
+
+def scopes(cluster: Cluster, namespaces: Mapping[str, Object]) -> Sequence[str]:
+    """The namespaces to list one by one to see all of these; the empty one stands for a listing of all."""
+    return sorted(namespaces) if cluster.remote and len(namespaces) <= _FEW else [""]
 
 
 def _selector(cluster: Cluster, installation: Installation) -> str:

@@ -22,7 +22,7 @@ from kubectl_fsm.reports import Moment, TraceEnd, TraceReport
 from kubectl_fsm.services import Kind
 from kubectl_fsm.tracing import NO_RULES, Call, Course, Decision, Result, Side
 
-_CILIUM = ("cilium-config", "kube-system")
+CILIUM = ("cilium-config", "kube-system")
 _SOCKET_BALANCING: Mapping[str, Sequence[str]] = {
     "bpf-lb-sock": ("true",),
     "enable-host-reachable-services": ("true",),
@@ -257,7 +257,7 @@ class _Balancing(NamedTuple):
 
 def _socket_balancing(cluster: Cluster) -> _Balancing:
     """Whether Cilium does, by its own configuration."""
-    name, namespace = _CILIUM
+    name, namespace = CILIUM
     try:
         data = fields.texts(cluster.get(CONFIG_MAPS, name, namespace), "data")
     except NotFound:

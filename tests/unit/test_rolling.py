@@ -41,7 +41,7 @@ class World:
     `refusals` are raised by the writes in their order; None lets one through.
     """
 
-    remote, origin, namespace, warnings, words = True, "context test", "shop", (), ()
+    remote, origin, namespace, warnings, words, denied = True, "context test", "shop", (), (), False
 
     def __init__(self, *objects, steps=None, answers=(), refusals=(), forbidden=()):
         self.objects = {}
