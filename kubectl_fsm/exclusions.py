@@ -178,15 +178,17 @@ def judged(injector: Injector, annotations: Mapping[str, str], spec: Object) -> 
             does = "ignores the whole list" if injector.drops_bad_lists else "refuses the pod"
             found.append(Problem((key, "unreadable"), f"the injector {does}: {holds}"))
             del kept[key]
+    spec = _part(spec)
     wrong = {known.field: text for known in injector.lists if (text := _misfit(known, spec))}
     found += [Problem((field, "unreadable"), text) for field, text in wrong.items()]
     traffic = {field: value for field, value in fields.mapping(spec, "traffic").items() if field not in wrong}
-    wanted = effective(injector, kept, {**spec, "traffic": traffic})
+    wanted = effective(injector, kept, spec.replaced("traffic", traffic))
     return wanted, [*found, *problems(wanted)]
 
 
 def settings(injector: Injector, spec: Object) -> Settings:
     """The settings of a MeshConfig's `spec` as far as the injector knows them."""
+    spec = _part(spec)
     return Settings(
         pod_ip=injector.pod_ip and fields.text(spec, "sidecar", "localProxyMode") == "PodIP",
         dns_proxy=injector.dns_proxy and fields.mapping(spec, "sidecar", "localDNSProxy").get("enable") is True,
@@ -235,14 +237,19 @@ def _misfit(exclusion_list: ExclusionList, spec: Object) -> str:
         return error.message
     for index, value in enumerate(values):
         if not isinstance(value, wanted) or isinstance(value, bool):
-            place = f"MeshConfig: spec.traffic.{exclusion_list.field}[{index}]"
+            place = fields.place(_part(spec), "traffic", exclusion_list.field, index)
             return f"{place} is {value!r}, not a {exclusion_list.item.value}"
     return ""
 
 
 def raw_values(exclusion_list: ExclusionList, spec: Object) -> Sequence[object]:
     """A MeshConfig's list as it stands; empty where it is missing or null."""
-    return fields.sequence({"kind": "MeshConfig", "spec": spec}, "spec", "traffic", exclusion_list.field)
+    return fields.sequence(_part(spec), "traffic", exclusion_list.field)
+
+
+def _part(spec: Object) -> fields.Part:
+    """The spec with the MeshConfig that it is of, as far as that is known."""
+    return spec if isinstance(spec, fields.Part) else fields.part({"kind": "MeshConfig", "spec": spec}, "spec")
 
 
 def _merge(entries: Iterable[Entry]) -> Sequence[Entry]:

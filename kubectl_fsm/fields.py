@@ -14,6 +14,24 @@ Step = str | int
 """A part of a path to a field: a key or, in a list that `items` or `sequence` has shown, an item's index from 0."""
 
 
+class Part(dict[str, Any]):
+    """A mapping at `path` in an object, for one who does not see the rest: what is wrong in it is said of the object.
+
+    It is a copy of that level; what is below it is the object's own.
+    """
+
+    __slots__ = ("path", "root")
+
+    def __init__(self, held: Object, obj: Object, path: tuple[Step, ...]) -> None:
+        super().__init__(held)
+        self.root: Object = obj.root if isinstance(obj, Part) else obj
+        self.path: tuple[Step, ...] = (*obj.path, *path) if isinstance(obj, Part) else path
+
+    def replaced(self, key: str, value: object) -> "Part":
+        """The same with another value at a key."""
+        return Part({**self, key: value}, self.root, self.path)
+
+
 def mapping(obj: Object, *path: Step) -> Mapping[str, Any]:
     """The mapping at `path`; empty where the field is missing or null. Raises `InvalidObject` for another type."""
     found = _at(obj, path)
@@ -41,6 +59,16 @@ def items(obj: Object, *path: Step) -> Sequence[Mapping[str, Any]]:
         if type(item) is not dict and not isinstance(item, Mapping):
             raise _wrong(obj, (*path, index), "an object", item)
     return found
+
+
+def part(obj: Object, *path: Step) -> Part:
+    """As `mapping`, for one who does not see the rest of the object."""
+    return Part(mapping(obj, *path), obj, path)
+
+
+def parts(obj: Object, *path: Step) -> Sequence[Part]:
+    """As `items`, each for one who does not see the rest of the object."""
+    return [Part(item, obj, (*path, index)) for index, item in enumerate(items(obj, *path))]
 
 
 def text(obj: Object, *path: Step) -> str:
@@ -105,15 +133,22 @@ def uid(obj: Object) -> str:
 
 def title(obj: Object) -> str:
     """What an error calls the object: `Deployment shop/web`. Never raises."""
+    if isinstance(obj, Part):
+        return title(obj.root)
     metadata = obj.get("metadata")
     metadata = metadata if isinstance(metadata, Mapping) else {}
-    place = "/".join(str(metadata[key]) for key in ("namespace", "name") if metadata.get(key))
-    return " ".join(part for part in (str(obj.get("kind") or "object"), place) if part)
+    named = "/".join(str(metadata[key]) for key in ("namespace", "name") if metadata.get(key))
+    return " ".join(part for part in (str(obj.get("kind") or "object"), named) if part)
 
 
 def dotted(*path: Step) -> str:
     """A path as messages write it: `endpoints[3].conditions.ready`."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+
+
+def place(obj: Object, *path: Step) -> str:
+    """What an error calls a field of the object: `Deployment shop/web: spec.template.spec.containers`."""
+    return f"{title(obj)}: {dotted(*obj.path, *path) if isinstance(obj, Part) else dotted(*path)}"
 
 
 def _at(obj: Object, path: tuple[Step, ...]) -> Any:
@@ -131,7 +166,7 @@ def _at(obj: Object, path: tuple[Step, ...]) -> Any:
 
 
 def _wrong(obj: Object, path: Sequence[Step], wanted: str, found: object) -> InvalidObject:
-    return InvalidObject(f"{title(obj)}: {dotted(*path)} is {_kind(found)}, not {wanted}")
+    return InvalidObject(f"{place(obj, *path)} is {_kind(found)}, not {wanted}")
 
 
 def _kind(value: object) -> str:

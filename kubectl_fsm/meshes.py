@@ -329,7 +329,7 @@ class Installation(NamedTuple):
 
     @property
     def spec(self) -> Object:
-        return fields.mapping(self.config, "spec")
+        return fields.part(self.config, "spec")
 
     @property
     def config_name(self) -> str:

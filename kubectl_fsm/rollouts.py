@@ -69,16 +69,16 @@ def rolling(obj: Object) -> bool:
         return False
     if on_delete(obj):
         return not _observed(obj)
-    return not _observed(obj) or kind.rolling(fields.mapping(obj, "spec"), fields.mapping(obj, "status"))
+    return not _observed(obj) or kind.rolling(fields.part(obj, "spec"), fields.part(obj, "status"))
 
 
 def progress(obj: Object) -> Progress:
     """How far the rollout of the object's present generation is. Of a kind that is not known nothing is ever done."""
-    kind, spec = _kind(obj), fields.mapping(obj, "spec")
+    kind, spec = _kind(obj), fields.part(obj, "spec")
     if not kind or not _observed(obj):
         wanted = _number(fields.mapping(obj, "status"), "desiredNumberScheduled", _number(spec, "replicas", 1))
         return Progress(wanted=wanted)
-    return kind.progress(spec, fields.mapping(obj, "status"))
+    return kind.progress(spec, fields.part(obj, "status"))
 
 
 def wanted(obj: Object) -> int | None:
@@ -91,7 +91,7 @@ def wanted(obj: Object) -> int | None:
 
 def creation_failure(obj: Object) -> str:
     """Why the controller cannot make pods, as the workload's conditions have it; empty where they do not say."""
-    found = _condition(fields.mapping(obj, "status"), "ReplicaFailure")
+    found = _condition(fields.part(obj, "status"), "ReplicaFailure")
     return str(found.get("message", "")) if found.get("status") == "True" else ""
 
 
@@ -174,7 +174,7 @@ def _argo_stands(spec: Object, status: Object) -> str:
         return message
     if phase != "Paused":
         return ""
-    steps = fields.items(spec, "strategy", "canary", "steps")
+    steps = fields.parts(spec, "strategy", "canary", "steps")
     step = steps[index] if 0 <= (index := _number(status, "currentStepIndex")) < len(steps) else {}
     waits = fields.mapping(step, "pause").get("duration") is not None
     return "" if waits else f"it is paused until somebody promotes it: {message}"

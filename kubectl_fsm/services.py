@@ -166,7 +166,7 @@ def ports(service: Object) -> Iterator[ServicePort]:
         at: tuple[Step, ...] = ("spec", "ports", index)
         number = port_number(service, *at, "port")
         if number is None:
-            raise InvalidObject(f"{fields.title(service)}: {fields.dotted(*at)} has no port")
+            raise InvalidObject(f"{fields.place(service, *at)} has no port")
         name, protocol = fields.text(service, *at, "name"), fields.text(service, *at, "protocol")
         yield _dialled(service, name, number, protocol or TCP)
 
@@ -282,7 +282,7 @@ def source_ranges(service: Object) -> Sequence[str]:
         try:
             _, mask = masked(text)
         except RulesSyntaxError as error:
-            raise InvalidObject(f"{fields.title(service)}: {fields.dotted(*at)} is no IPv4 range") from error
+            raise InvalidObject(f"{fields.place(service, *at)} is no IPv4 range") from error
         if mask == 0:
             return ()
         found.append(text)
@@ -476,7 +476,7 @@ def _endpoint(endpoint_slice: Object, index: int, number: int) -> Endpoint:
     first = (*at, "addresses", 0)
     address = _as_ipv4(fields.text(endpoint_slice, *first))
     if not address:
-        raise InvalidObject(f"{fields.title(endpoint_slice)}: {fields.dotted(*first)} is no IPv4 address")
+        raise InvalidObject(f"{fields.place(endpoint_slice, *first)} is no IPv4 address")
     pod = None
     if fields.text(endpoint_slice, *at, "targetRef", "kind") == "Pod":
         namespace, name, uid = (
@@ -506,9 +506,7 @@ def port_number(obj: Object, *path: Step) -> int | None:
     """The port number at `path`; None where it is missing or null. Raises `InvalidObject` for anything else."""
     number = fields.number(obj, *path)
     if number is not None and not 1 <= number <= MAX_PORT:
-        raise InvalidObject(
-            f"{fields.title(obj)}: {fields.dotted(*path)} is {number}, not a number from 1 to {MAX_PORT}"
-        )
+        raise InvalidObject(f"{fields.place(obj, *path)} is {number}, not a number from 1 to {MAX_PORT}")
     return number
 
 

@@ -40,7 +40,7 @@ class Owner(NamedTuple):
 
 def controller(obj: Object) -> Owner | None:
     """The one owner that controls the object; None for an object that stands alone."""
-    for reference in fields.items(obj, "metadata", "ownerReferences"):
+    for reference in fields.parts(obj, "metadata", "ownerReferences"):
         if reference.get("controller") is True:
             return Owner(*(fields.text(reference, key) for key in ("apiVersion", "kind", "name", "uid")))
     return None
@@ -74,7 +74,7 @@ def template(obj: Object) -> Object | None:
     if obj.get("kind") == "Pod":
         return obj
     path = template_path(obj)
-    return fields.mapping(obj, *path) if path else None
+    return fields.part(obj, *path) if path else None
 
 
 def replicas(obj: Object) -> int | None:
@@ -104,7 +104,7 @@ def completed(obj: Object) -> bool:
 
 def init_container(pod: Object, name: str) -> Object | None:
     """The init container of that name in the pod's spec."""
-    found = (item for item in fields.items(pod, "spec", "initContainers") if item.get("name") == name)
+    found = (item for item in fields.parts(pod, "spec", "initContainers") if item.get("name") == name)
     return next(found, None)
 
 
@@ -123,9 +123,9 @@ def script(container: Object) -> str:
 
 def failure(pod: Object, name: str) -> str:
     """Why the init container of that name has failed, in the kubelet's words; empty where it has not."""
-    for status in fields.items(pod, "status", "initContainerStatuses"):
+    for status in fields.parts(pod, "status", "initContainerStatuses"):
         if status.get("name") == name:
-            ended = fields.mapping(status, "state", "terminated") or fields.mapping(status, "lastState", "terminated")
+            ended = fields.part(status, "state", "terminated") or fields.part(status, "lastState", "terminated")
             waiting = fields.text(status, "state", "waiting", "reason")
             if ended:
                 return _ending(ended)
@@ -158,7 +158,7 @@ def starts(pod: Object, name: str) -> bool:
 
 def crash_loops(pod: Object, name: str) -> bool:
     """Whether the init container of that name fails again and again."""
-    statuses = (one for one in fields.items(pod, "status", "initContainerStatuses") if one.get("name") == name)
+    statuses = (one for one in fields.parts(pod, "status", "initContainerStatuses") if one.get("name") == name)
     return any(fields.text(one, "state", "waiting", "reason") == "CrashLoopBackOff" for one in statuses)
 
 
@@ -167,7 +167,7 @@ def complaint(pod: Object) -> str:
     for status in fields.items(pod, "status", "initContainerStatuses"):
         if said := failure(pod, str(status.get("name"))):
             return f"init container {status.get('name')}: {said}"
-    for status in fields.items(pod, "status", "containerStatuses"):
+    for status in fields.parts(pod, "status", "containerStatuses"):
         if said := _complains(status):
             return f"container {status.get('name')}: {said}"
     conditions = {one.get("type"): one for one in fields.items(pod, "status", "conditions")}
@@ -206,7 +206,7 @@ def _ending(ended: Object) -> str:
 
 def succeeded(pod: Object, name: str) -> bool:
     """Whether the init container of that name has ended well."""
-    statuses = fields.items(pod, "status", "initContainerStatuses")
+    statuses = fields.parts(pod, "status", "initContainerStatuses")
     return any(
         status.get("name") == name and fields.mapping(status, "state", "terminated").get("exitCode") == 0
         for status in statuses
@@ -239,7 +239,7 @@ def container_ports(pod: Object, sidecar: str) -> set[int]:
     """The TCP ports that the application's containers, all but the sidecar, say they listen on."""
     return {
         port["containerPort"]
-        for container in fields.items(pod, "spec", "containers")
+        for container in fields.parts(pod, "spec", "containers")
         if container.get("name") != sidecar
         for port in fields.items(container, "ports")
         if port.get("protocol", "TCP") == "TCP" and isinstance(port.get("containerPort"), int)

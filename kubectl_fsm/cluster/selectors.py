@@ -66,13 +66,15 @@ def parse(text: str) -> Selector:
 def of_object(selector: Object) -> Selector:
     """The same of an object's `LabelSelector` (`matchLabels`, `matchExpressions`). Raises `InvalidObject`."""
     equal = [Requirement(key, "in", frozenset({value})) for key, value in fields.texts(selector, "matchLabels").items()]
-    return Selector((*equal, *map(_expression, fields.items(selector, "matchExpressions"))))
+    return Selector((*equal, *map(_expression, fields.parts(selector, "matchExpressions"))))
 
 
 def _expression(found: Object) -> Requirement:
     operator = _OPERATORS.get(fields.text(found, "operator"))
     if operator is None:
-        raise InvalidObject(f"a label selector has the operator {found.get('operator')!r}")
+        raise InvalidObject(
+            f"{fields.place(found, 'operator')} is {found.get('operator')!r}, not one of {', '.join(_OPERATORS)}"
+        )
     return Requirement(fields.text(found, "key"), operator, frozenset(map(str, fields.sequence(found, "values"))))
 
 

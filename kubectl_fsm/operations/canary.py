@@ -101,5 +101,5 @@ def _restarts(pods: Sequence[Object]) -> Mapping[tuple[str, str], int]:
     return {
         (fields.name(pod), fields.text(status, "name")): fields.number(status, "restartCount") or 0
         for pod in pods
-        for status in fields.items(pod, "status", "containerStatuses")
+        for status in fields.parts(pod, "status", "containerStatuses")
     }

@@ -164,7 +164,7 @@ class Edit:
     def _check(self, cases: Sequence[Case], before: Object, wanted: Object) -> Generator[Event, bool, guards.Findings]:
         """Guards: refuse and warn. Nothing is said twice."""
         if isinstance(self.place, MeshConfigPlace):
-            specs = (fields.mapping(obj, "spec") for obj in (before, wanted))
+            specs = (fields.part(obj, "spec") for obj in (before, wanted))
             cases = _shared([*cases, Case(None, *(Union({}, spec) for spec in specs))])
         found = guards.check(self.installation.mesh, self.installation.injector, cases)
         if found.refusals:

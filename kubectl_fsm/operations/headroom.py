@@ -90,4 +90,4 @@ def _full(budget: Object) -> tuple[str, Selector, str]:
     status = fields.mapping(budget, "status")
     healthy = f"{status.get('currentHealthy', 0)} healthy of {status.get('desiredHealthy', 0)} wanted"
     text = f"PodDisruptionBudget {fields.name(budget)} has no room ({healthy})"
-    return fields.namespace(budget), selectors.of_object(fields.mapping(budget, "spec", "selector")), text
+    return fields.namespace(budget), selectors.of_object(fields.part(budget, "spec", "selector")), text

@@ -127,7 +127,7 @@ def spec(cluster: Cluster, installation: Installation) -> Object:
     """The MeshConfig's spec as it is now."""
     if not installation.config:
         return {}
-    return fields.mapping(cluster.get(resource(installation), installation.config_name, installation.namespace), "spec")
+    return fields.part(cluster.get(resource(installation), installation.config_name, installation.namespace), "spec")
 
 
 def _carries_marks(pod: Object, mesh: Mesh) -> bool:
@@ -197,7 +197,7 @@ def _installation(cluster: Cluster, group: str, config: Object, injectors: Seque
     image = _image(deployment) if deployment else ""
     labels = fields.labels(deployment) if deployment else {}
     version = labels.get("app.kubernetes.io/version", "").removeprefix("v")
-    mesh = family(group, image, version, fields.mapping(config, "spec"))
+    mesh = family(group, image, version, fields.part(config, "spec"))
     name = labels.get("meshName", "")
     if version:
         return Installation(mesh, name, namespace, version, mesh.release(version), config)

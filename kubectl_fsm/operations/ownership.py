@@ -43,7 +43,7 @@ def writers(obj: Object, path: tuple[str, ...]) -> Sequence[Writer]:
     """Who wrote the field at `path`, newest first (metadata.managedFields)."""
     found = [
         Writer(fields.text(entry, "manager"), fields.text(entry, "time"))
-        for entry in fields.items(obj, "metadata", "managedFields")
+        for entry in fields.parts(obj, "metadata", "managedFields")
         if _owns(entry, path)
     ]
     return sorted(found, key=lambda writer: writer.time, reverse=True)

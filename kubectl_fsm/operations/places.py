@@ -115,7 +115,7 @@ class MeshConfigPlace(NamedTuple):
         return ("spec", "traffic", exclusion_list.field)
 
     def union(self, obj: Object, subject: Subject, spec: Object) -> Union:  # noqa: ARG002 - the object has it
-        return Union(subject.annotations, fields.mapping(obj, "spec"))
+        return Union(subject.annotations, fields.part(obj, "spec"))
 
 
 class AnnotationPlace(NamedTuple):
