@@ -10,8 +10,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
@@ -49,6 +49,7 @@ _OUTDATED = 3
 _INTERRUPTED = 130
 _PRINTING_ONLY = ("", "dumb", "unknown")
 """Values of TERM that promise no more than paper does."""
+_GOES_ON = "what was begun goes on by itself"
 
 
 def _top() -> str:
@@ -74,27 +75,53 @@ class Streams(NamedTuple):
 
     @staticmethod
     def standard() -> "Streams":
-        """The process's own; what their encoding lacks is written as an escape, and a closed stdin is an empty one."""
+        """The process's own; what their encoding lacks is written as an escape. One that is closed is an empty one."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
-        return Streams(sys.stdin or io.StringIO(), sys.stdout, sys.stderr)
+        return Streams(sys.stdin or io.StringIO(), sys.stdout or _nowhere(), sys.stderr or _nowhere())
 
     def data(self, text: str) -> None:
-        """Write what a printer made; it is safe already."""
-        self.stdout.write(text)
+        """Write what a printer made; it is safe already. Raises `FsmError` where it cannot be written."""
+        with self.writing():
+            self.stdout.write(text)
 
     def raw(self, text: str) -> None:
         """Write text from a cluster or a file: as it is through a pipe, made safe on a terminal."""
-        self.stdout.write(visible_text(text) if self.stdout.isatty() else text)
+        self.data(visible_text(text) if self.stdout.isatty() else text)
 
     def discard(self) -> None:
-        """Write no more data: nobody reads them."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
+        """Write no more data: nobody reads them, or there is no room for them."""
+        _close(self.stdout)
+
+    @contextmanager
+    def writing(self, hint: str = "") -> Iterator[None]:
+        """Raises `FsmError` where data cannot be written, as on a full disk; that nobody reads them stays what it is."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self.discard()
+            raise FsmError(f"cannot write the output: {error.strerror}", hint) from error
 
     def say(self, text: str) -> None:
-        """Write a line for the user beside the data."""
-        self.stderr.write(visible_text(text) + "\n")
+        """Write a line for the user beside the data; where there is no room for it, nobody can be told."""
+        try:
+            self.stderr.write(visible_text(text) + "\n")
+        except BrokenPipeError:
+            raise
+        except OSError:
+            _close(self.stderr)
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - the process's own, until it ends
+
+
+def _close(stream: TextIO) -> None:
+    """Let all that is still written to a stream go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,7 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _run(words, streams)
-        streams.stdout.flush()
+        with streams.writing():
+            streams.stdout.flush()
     except FsmError as error:
         with suppress(BrokenPipeError):
             _say_error(streams, error, words)
@@ -251,13 +279,14 @@ def _drive(
             elif isinstance(event, Failed):
                 failures.append(event.error)
             else:
-                narrator.tell(event)
+                with streams.writing(_GOES_ON):
+                    narrator.tell(event)
             event = work.send(answer)
     except StopIteration as end:
         return end.value, failures
     except BrokenPipeError as error:
         streams.discard()
-        raise FsmError("the output was closed, so the work was stopped", "what was begun goes on by itself") from error
+        raise FsmError("the output was closed, so the work was stopped", _GOES_ON) from error
     finally:
         narrator.clear()
 

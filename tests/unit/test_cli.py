@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubectl_fsm import __version__, cli, commands
+from kubectl_fsm import __version__, cli, commands, reports
+from kubectl_fsm.arguments import Arguments
+from kubectl_fsm.errors import FsmError
+from kubectl_fsm.output.progress import Events
 
+PROGRAM = Path(sys.executable).parent / "kubectl-fsm"
 SHOP = str(Path(__file__).parents[2] / "examples" / "shop")
 
 
@@ -152,12 +156,32 @@ def test_export(run):
 
 
 def test_stdout_that_is_closed_early():
-    program = Path(sys.executable).parent / "kubectl-fsm"
-    reader = subprocess.Popen([program, "rules", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    reader = subprocess.Popen([PROGRAM, "rules", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     reader.stdout.close()
     reader.wait(30)
     assert reader.stderr.read() == b""
     reader.stderr.close()
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["rules", "-f", SHOP], ["rules", "-f", SHOP, "-o", "iptables"]])
+def test_stdout_without_room(argv):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([PROGRAM, *argv], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: cannot write the output: No space left on device\n")
+
+
+def test_stderr_without_room():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([PROGRAM, "rule"], stdout=subprocess.PIPE, stderr=full, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+@pytest.mark.parametrize(("closed", "argv", "code"), [("1", ["rules", "-f", SHOP], 0), ("2", ["rule"], 2)])
+def test_a_stream_that_is_closed(closed, argv, code):
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}>&-', "sh", PROGRAM, *argv], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
 
 
 def test_nothing_from_a_file_reaches_the_terminal_raw(run, tmp_path):
@@ -188,3 +212,16 @@ def test_nothing_from_a_file_reaches_the_terminal_raw(run, tmp_path):
         assert "evil" in out + err
         for unsafe in ("\x1b", "\u202e", "\x9b"):
             assert unsafe not in out + err, argv
+
+
+def test_events_without_room():
+    """A restart tells its events on stdout as they come."""
+
+    def work():
+        yield reports.Turn("deploy/web", "shop", "begun", "deploy/web in shop begins")
+
+    with Path("/dev/full").open("w") as full:
+        streams = cli.Streams(io.StringIO(), full, io.StringIO())
+        with pytest.raises(FsmError, match="cannot write the output: No space left on device") as caught:
+            cli._drive(work(), Events(streams.say, full), Arguments({}), streams)
+        assert caught.value.hint == "what was begun goes on by itself"
