@@ -29,6 +29,8 @@ from kubectl_fsm.fields import Object
 _AUTHORITY = {"certificate-authority", "certificate-authority-data"}
 _PEM = re.compile(r"-----BEGIN [A-Z ]+-----[\s\x21-\x7e]*?-----END [A-Z ]+-----")
 """A certificate, without the comments around it, in which there may be anything."""
+_LARGEST = 10_000_000
+"""Bytes of a file with credentials, at most: bundles of authorities are the largest."""
 TOKEN_FILE_AGE = timedelta(minutes=1)
 """How long a token read from a file counts: kubelets and agents replace them."""
 _AUTHENTICATION = {
@@ -102,7 +104,7 @@ class Credentials:
         if path:
             self._renewal = datetime.now(timezone.utc) + TOKEN_FILE_AGE
             try:
-                token = Path(path).read_text(encoding="utf-8").strip()
+                token = _content(path).decode().strip()
             except OSError:
                 if not self._authorization:
                     raise
@@ -111,6 +113,7 @@ class Credentials:
 
     def _run_plugin(self) -> None:
         """Take what the credential plugin yields; raise `CredentialError` where that is nothing."""
+        self._check_plugin()
         status = self._plugin_status()
         token = status.get("token")
         certificate, key = status.get("clientCertificateData"), status.get("clientKeyData")
@@ -127,6 +130,15 @@ class Credentials:
                 self._renewal = parse_rfc3339(until)
             except (ValueError, TypeError, AttributeError) as error:
                 raise self._plugin_error(f"its answer expires at {until!r}, which is no time") from error
+
+    def _check_plugin(self) -> None:
+        """Raise `InvalidObject` for arguments or variables that are no text: the runner would only stumble over them."""
+        user = self._chosen.user
+        for index in range(len(fields.sequence(user, "exec", "args"))):
+            fields.text(user, "exec", "args", index)
+        for index in range(len(fields.items(user, "exec", "env"))):
+            for key in ("name", "value"):
+                fields.text(user, "exec", "env", index, key)
 
     def _plugin_status(self) -> Mapping[str, Any]:
         """The plugin's answer, from the `kubernetes` package's own runner.
@@ -187,7 +199,16 @@ def _material(entry: Object, key: str) -> bytes:
     if data := fields.text(entry, f"{key}-data"):
         return base64.b64decode(data)
     path = fields.text(entry, key)
-    return Path(path).read_bytes() if path else b""
+    return _content(path) if path else b""
+
+
+def _content(path: str) -> bytes:
+    """What is in a file. Raises `OSError`, and `ValueError` for one that is no token's, certificate's or key's size."""
+    with Path(path).open("rb") as file:
+        found = file.read(_LARGEST + 1)
+    if len(found) > _LARGEST:
+        raise ValueError(f"{path} is larger than {_LARGEST // 1_000_000} MB")
+    return found
 
 
 def proxy_headers(user: str, password: str) -> Mapping[str, str]:

@@ -84,6 +84,15 @@ class Budget:
         return self.values >= 0
 
 
+def content(path: str) -> bytes:
+    """What is in a file, up to one byte more than `documents` accepts. Raises `ManifestError`."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise ManifestError(f"{path}: {getattr(error, 'strerror', error)}") from error
+
+
 def documents(data: bytes, path: str, budget: Budget) -> Iterator[Document]:
     """The documents of a file, empty ones left out; `path` is for messages.
 
@@ -93,7 +102,7 @@ def documents(data: bytes, path: str, budget: Budget) -> Iterator[Document]:
         raise ManifestError(f"{path}: larger than {MAX_BYTES // 1_000_000} MB", "Name fewer or smaller files.")
     if b"\0" in data:
         line = data.count(b"\n", 0, data.index(b"\0")) + 1
-        raise ManifestError(f"{path}:{line}: a NUL character; manifests are UTF-8 text")
+        raise ManifestError(f"{path}:{line}: a NUL character; only UTF-8 text is read")
     data = data.removeprefix(codecs.BOM_UTF8)
     if is_json(data, path):
         found = _json(data, path, budget)
@@ -187,7 +196,7 @@ class _Reader:
             raise self._error(error.context_mark if late else error.problem_mark, f"not YAML: {what}") from None
         except yaml.reader.ReaderError as error:
             line = self._data.count(b"\n", 0, error.position) + 1
-            raise ManifestError(f"{self._path}:{line}: not YAML: {error.reason}; manifests are UTF-8 text") from None
+            raise ManifestError(f"{self._path}:{line}: not YAML: {error.reason}; only UTF-8 text is read") from None
 
     def _documents(self) -> Iterator[Document]:
         start = 0

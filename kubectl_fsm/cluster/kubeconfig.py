@@ -11,23 +11,21 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies_environment
 
-import yaml
-
 from kubectl_fsm import fields
+from kubectl_fsm.cluster.documents import Budget, content, documents
 from kubectl_fsm.durations import seconds
-from kubectl_fsm.errors import CredentialError, InvalidObject, UsageError
-from kubectl_fsm.fields import Object
+from kubectl_fsm.errors import CredentialError, InvalidObject, ManifestError, UsageError
+from kubectl_fsm.fields import Object, Part
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds its credentials."""
 
 _SECTIONS = ("contexts", "clusters", "users")
 _PATHS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
-_LoadYaml: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class ConnectionOptions(NamedTuple):
@@ -198,31 +196,32 @@ def _merge(files: Iterable[Path]) -> _Kubeconfig:
         try:
             current = current or fields.text(config, "current-context")
             for section in _SECTIONS:
-                for item in fields.items(config, section):
-                    entry = _absolute(fields.mapping(item, section.removesuffix("s")), path.absolute().parent)
+                for item in fields.parts(config, section):
+                    entry = _absolute(fields.part(item, section.removesuffix("s")), path.absolute().parent)
                     merged[section].setdefault(fields.text(item, "name"), entry)
         except InvalidObject as error:
-            raise CredentialError(f"kubeconfig {path}: {error}", "compare it with: kubectl config view") from error
+            raise CredentialError(str(error), "compare it with: kubectl config view") from error
     return _Kubeconfig(current, **merged)
 
 
-def _read(path: Path) -> Object:
+def _read(path: Path) -> Part:
+    """What a file holds, read with the same care as manifests: it may come from anywhere. Raises `CredentialError`."""
     try:
-        config = yaml.load(path.read_bytes(), Loader=_LoadYaml)  # noqa: S506 - a safe loader, the C one where there is one
-    except (OSError, yaml.YAMLError) as error:
-        problem = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise CredentialError(f"kubeconfig {path}: {problem}", "check --kubeconfig and KUBECONFIG") from error
-    if not isinstance(config, Mapping | None):
+        found = next(documents(content(str(path)), str(path), Budget()), None)
+    except ManifestError as error:
+        raise CredentialError(f"kubeconfig {error.message}", "check --kubeconfig and KUBECONFIG") from error
+    value = {} if found is None else found.value
+    if not isinstance(value, Mapping):
         raise CredentialError(f"kubeconfig {path}: not a kubeconfig", "check --kubeconfig and KUBECONFIG")
-    return config or {}
+    return Part(value, {"kind": "kubeconfig", "metadata": {"name": str(path)}}, ())
 
 
-def _absolute(entry: Object, base: Path) -> Object:
+def _absolute(entry: Part, base: Path) -> Part:
     """The entry without empty values, relative paths made absolute from its own file's folder.
 
     A plugin's command is a path only where it contains a slash; a `tokenFile` takes precedence over a `token`.
     """
-    kept = {key: value for key, value in entry.items() if value not in (None, "")}
+    kept = Part({key: value for key, value in entry.items() if value not in (None, "")}, entry, ())
     for key in kept.keys() & _PATHS:
         kept[key] = str(base / fields.text(kept, key))
     command = fields.text(kept, "exec", "command")

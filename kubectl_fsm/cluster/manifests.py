@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn, TextIO, TypeVar
 
 from kubectl_fsm import fields
 from kubectl_fsm.cluster import discovery, positions
-from kubectl_fsm.cluster.documents import MAX_BYTES, Budget, Document, Place, canonical, documents, is_json
+from kubectl_fsm.cluster.documents import MAX_BYTES, Budget, Document, Place, canonical, content, documents, is_json
 from kubectl_fsm.cluster.interface import BUILT_IN, Position, Resource, View
 from kubectl_fsm.cluster.positions import MAX_SPOTS, Spot
 from kubectl_fsm.errors import ApiError, Conflict, InvalidObject, ManifestError, NotFound
@@ -73,10 +73,10 @@ class _File(NamedTuple):
 
     def read_again(self) -> bytes:
         """The same content. Raises `ManifestError` where it is not the same any more."""
-        content = _content(self.path) if self.content is None else self.content
-        if hash(content) != self.checksum:
+        again = content(self.path) if self.content is None else self.content
+        if hash(again) != self.checksum:
             raise ManifestError(f"{self.path}: changed while it was being edited", "Run the command again.")
-        return content
+        return again
 
 
 class _Entry(NamedTuple):
@@ -315,22 +315,13 @@ def _raise(error: OSError) -> NoReturn:
     raise ManifestError(f"{error.filename}: {error.strerror}") from error
 
 
-def _content(path: str) -> bytes:
-    """What is in a file, up to one byte more than `documents` accepts. Raises `ManifestError`."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ManifestError(f"{path}: {error.strerror}") from error
-
-
 def _entries(path: str, stdin: TextIO | BinaryIO, budget: Budget, *, named: bool) -> Iterator[_Entry]:
     """The objects in a file; in one that was `named`, what is no object is an error."""
-    content = _stdin(stdin) if path == STDIN else _content(path)
+    data = _stdin(stdin) if path == STDIN else content(path)
     once = path == STDIN or not os.path.isfile(path)
-    file = _File(path, hash(content), content if once else None)
+    file = _File(path, hash(data), data if once else None)
     empty = True
-    for ordinal, document in enumerate(documents(content, path, budget)):
+    for ordinal, document in enumerate(documents(data, path, budget)):
         empty = False
         found = list(_objects(document.value))
         objects = [(place, obj) for place, obj in found if _is_object(obj)]

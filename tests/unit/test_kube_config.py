@@ -77,7 +77,12 @@ class TestFiles:
             ("{", "expected node content"),
             ("just words", "not a kubeconfig"),
             ("contexts: {}", "contexts is an object, not a list"),
-            ("clusters: [{name: 1}]", "name is a number"),
+            ("clusters: [{name: 1}]", r"clusters\[0\].name is a number, not a string"),
+            ("users: [{user: {exec: {command: 7}}}]", r"users\[0\].user.exec.command is a number, not a string"),
+            ("contexts: " + "[" * 100_000, "nested deeper than 100 levels"),
+            ("users: &a [*a]", "stands for what it is part of"),
+            ("? [a]\n: b", "a key that is no text"),
+            ("a: b\0", "a NUL character"),
         ],
     )
     def test_unusable_files(self, tmp_path, text, problem):
@@ -88,6 +93,12 @@ class TestFiles:
             access(ConnectionOptions(kubeconfig=str(path)))
         assert str(path) in error.value.message
         assert "\n" not in error.value.message
+
+    def test_what_no_client_reads_may_be_anything(self, tmp_path):
+        path = simple(tmp_path / "config")
+        more = f"when: 2024-99-99\nmany: {'9' * 5000}\n1: 2\non: off\nfrom: !!python/name:os.system\n"
+        Path(path).write_text(Path(path).read_text() + more)
+        assert access(ConnectionOptions(kubeconfig=path)).context == "prod"
 
     def test_no_kubeconfig_and_no_pod(self):
         with pytest.raises(CredentialError, match="no kubeconfig"):

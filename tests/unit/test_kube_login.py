@@ -96,6 +96,10 @@ def plugin(folder, status=None, code="", **more):
 
 
 class TestTokenFile:
+    def test_one_without_end(self, plain, tmp_path):
+        with pytest.raises(CredentialError, match="/dev/zero is larger than 10 MB"):
+            get(tmp_path, plain.url, {"tokenFile": "/dev/zero"})
+
     def test_white_space_around_it_does_not_count(self, plain, tmp_path):
         (tmp_path / "token").write_text(" abc\n")
         get(tmp_path, plain.url, {"tokenFile": "token", "token": "other"})
@@ -126,18 +130,38 @@ class TestTokenFile:
 
 
 class TestPlugin:
+    @pytest.mark.parametrize(
+        ("field", "value", "said"),
+        [
+            ("args", [1], r"exec.args\[0\] is a number"),
+            ("args", "x", "exec.args is a string"),
+            ("env", [1], r"exec.env\[0\] is a number"),
+            ("env", [{"name": "X", "value": 1}], r"exec.env\[0\].value is a number"),
+        ],
+    )
+    def test_what_it_cannot_be_told(self, plain, tmp_path, field, value, said):
+        with pytest.raises(
+            CredentialError, match=rf"kubeconfig {tmp_path}/kubeconfig: users\[0\]\.user\.{said}, not a"
+        ):
+            get(
+                tmp_path,
+                plain.url,
+                plugin(tmp_path, {"token": "abc"}) | {"exec": plugin(tmp_path)["exec"] | {field: value}},
+            )
+        assert not (tmp_path / "runs").exists()
+
     def test_token(self, plain, tmp_path):
-        user = plugin(tmp_path, {"token": "abc"}, env=[{"name": "X", "value": "y"}])
+        user = plugin(tmp_path, {"token": "abc"}, env=[{"name": "X", "value": "z"}])
         get(tmp_path, plain.url, user)
         assert plain.requests[0].headers["Authorization"] == "Bearer abc"
 
     def test_what_it_is_told(self, plain, tmp_path):
         code = f"open({str(tmp_path / 'told')!r}, 'w').write(os.environ['KUBERNETES_EXEC_INFO'] + os.getcwd() + os.environ['X'])"
-        env = [{"name": "X", "value": "y"}]
+        env = [{"name": "X", "value": "z"}]
         get(tmp_path, plain.url, plugin(tmp_path, {"token": "abc"}, code, provideClusterInfo=True, env=env))
         told = (tmp_path / "told").read_text()
-        assert told.endswith(f"{Path.cwd()}y")
-        assert json.loads(told.removesuffix(f"{Path.cwd()}y"))["spec"]["cluster"]["server"] == plain.url
+        assert told.endswith(f"{Path.cwd()}z")
+        assert json.loads(told.removesuffix(f"{Path.cwd()}z"))["spec"]["cluster"]["server"] == plain.url
 
     def test_certificate(self, authority, certificate, ca_data, tmp_path):
         data = {
