@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from kubectl_fsm import fields, services, workloads
 from kubectl_fsm.cluster.interface import ENDPOINT_SLICES, PODS, Cluster
-from kubectl_fsm.errors import Forbidden, NotFound
+from kubectl_fsm.errors import Forbidden, InvalidObject, NotFound
+from kubectl_fsm.exclusions import is_ipv4
 from kubectl_fsm.fields import Object, Step
 from kubectl_fsm.meshes import MESHES
 from kubectl_fsm.operations import survey
@@ -38,12 +39,8 @@ class Instance(NamedTuple):
 
     @property
     def object(self) -> Object:
-        """The pod; the pod to come goes by the name of its workload."""
-        if self.pod is not None:
-            return self.pod
-        top = self.subject.workload.top
-        title = {"kind": f"pod template of {top.resource.kind}", "metadata": top.object.get("metadata")}
-        return {**title, "spec": self.subject.template.get("spec")}
+        """The pod, or what the pod to come is made from."""
+        return self.pod if self.pod is not None else self.subject.template
 
     @property
     def client(self) -> Client:
@@ -86,10 +83,20 @@ def of_subject(subject: Subject, stand_ins: StandIns) -> Sequence[Instance]:
 
 
 def _instance(subject: Subject, pod: Object, number: int, stand_ins: StandIns) -> Instance:
-    known = range(len(fields.items(pod, "status", "podIPs")))
-    addresses = [fields.text(pod, "status", "podIP"), *(fields.text(pod, "status", "podIPs", at, "ip") for at in known)]
-    ipv4 = next((address for address in addresses if address and ":" not in address), "")
+    ipv4 = address_of(pod)
     return Instance(subject, pod, ipv4 or stand_ins.of(subject, number), assumed=not ipv4)
+
+
+def address_of(pod: Object) -> str:
+    """The pod's IPv4 address; empty where it has none. Raises `InvalidObject` for what is no address at all."""
+    several = range(len(fields.items(pod, "status", "podIPs")))
+    for path in (("status", "podIP"), *(("status", "podIPs", index, "ip") for index in several)):
+        address = fields.text(pod, *path)
+        if address and ":" not in address:
+            if not is_ipv4(address):
+                raise InvalidObject(f"{fields.place(pod, *path)} is no IP address")
+            return address
+    return ""
 
 
 def of_pod(owners: Owners, pod: Object, stand_ins: StandIns) -> Instance:
@@ -211,7 +218,7 @@ def _slice_port(service: Object, index: int, pod: Object) -> Object | None:
 
 def application(pod: Object) -> Iterator[int]:
     """Where in a pod's list of containers the application's are: all but the sidecar."""
-    sidecars = {mesh.sidecar for mesh in MESHES}
+    sidecars = [mesh.sidecar for mesh in MESHES]  # no set: a name that somebody made a list has no hash
     containers = fields.items(pod, "spec", "containers")
     return (index for index, one in enumerate(containers) if one.get("name") not in sidecars)
 

@@ -229,8 +229,8 @@ def _writers_of_a_pod(cluster: Cluster, mesh: Mesh) -> Sequence[Injector]:
 
 
 def _image(deployment: Object) -> str:
-    containers = fields.items(deployment, "spec", "template", "spec", "containers")
-    return fields.text(containers[0], "image") if containers else ""
+    path = ("spec", "template", "spec", "containers")
+    return fields.text(deployment, *path, 0, "image") if fields.items(deployment, *path) else ""
 
 
 def _assumed() -> Installation:

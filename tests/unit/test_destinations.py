@@ -669,9 +669,11 @@ NOTHING_SLICED = [meshconfig(), NAMESPACE, deployment()]
         ("svc/api:80", [service(PORT), bent(SLICE, 7, "endpoints", 0, "addresses", 0), API], "EndpointSlice shop/api-1: endpoints[0].addresses[0] is a number, not a string"),
         ("svc/api:80", [service(PORT), bent(SLICE, "example.com", "endpoints", 0, "addresses", 0)], "EndpointSlice shop/api-1: endpoints[0].addresses[0] is no IPv4 address"),
         ("api-1:80", [bent(API, 7, "status", "podIP")], "Pod shop/api-1: status.podIP is a number, not a string"),
+        ("api-1:80", [bent(API, "example.com", "status", "podIP")], "Pod shop/api-1: status.podIP is no IP address"),
+        ("api-1:80", [bent(API, [{"ip": "::1"}, {"ip": "1"}], "status", "podIPs") | {"status": {"podIPs": [{"ip": "::1"}, {"ip": "1"}]}}], "Pod shop/api-1: status.podIPs[1].ip is no IP address"),
         ("api-1", [bent(API, "x", "spec", "containers", 0, "ports")], "Pod shop/api-1: spec.containers[0].ports is a string, not a list"),
-        ("deploy/api", [bent(workload(), 70000, "spec", "template", "spec", "containers", 0, "ports", 0, "containerPort")], "pod template of Deployment shop/api: spec.containers[0].ports[0].containerPort is 70000, not a number from 1 to 65535"),
-        ("deploy/api:http", [bent(workload(), 7, "spec", "template", "spec", "containers", 0, "ports", 0, "name")], "pod template of Deployment shop/api: spec.containers[0].ports[0].name is a number, not a string"),
+        ("deploy/api", [bent(workload(), 70000, "spec", "template", "spec", "containers", 0, "ports", 0, "containerPort")], "Deployment shop/api: spec.template.spec.containers[0].ports[0].containerPort is 70000, not a number from 1 to 65535"),
+        ("deploy/api:http", [bent(workload(), 7, "spec", "template", "spec", "containers", 0, "ports", 0, "name")], "Deployment shop/api: spec.template.spec.containers[0].ports[0].name is a number, not a string"),
     ],
 )  # fmt: skip
 def test_what_has_the_wrong_shape_is_named(text, objects, said):

@@ -1050,7 +1050,7 @@ def test_the_template_that_has_the_wrong_shape_is_named_by_its_workload(run):  #
     code, _, err = run([meshconfig(), NAMESPACE, web, workload(), service(PORT)], "trace", *TO_API, "-n", "shop")
     assert (code, err) == (
         1,
-        "error: pod template of Deployment shop/web: spec.securityContext is a string, not an object\n",
+        "error: Deployment shop/web: spec.template.spec.securityContext is a string, not an object\n",
     )
 
 
