@@ -50,6 +50,8 @@ UNMESHED = ("kube-system", "kube-public")
 _ROLE = re.compile(r"(?i)(?:(?:fsm|osm)_)?PROXY_(INBOUND|IN_REDIRECT|OUTBOUND|OUTPUT|OUT_REDIRECT|REDIRECT)")
 _PREFIX = re.compile(r"(?i)\b(?:fsm|osm)_PROXY_")
 _LOOPBACK = "127.0.0.1/32"
+_HOOKS = ("OUTPUT", "PREROUTING")
+"""Where packets of a pod meet its rules."""
 
 
 class Injection(NamedTuple):
@@ -167,6 +169,9 @@ def read_script(text: str) -> Running:
     """What a script programs; many pods have the same, which is read once. Raises `RulesSyntaxError`."""
     script = read(text)
     ruleset = apply(script.operations)
+    for hook in _HOOKS:  # what loops or branches without end is no more to be explained or simulated than to be loaded
+        for _ in ruleset.walk(hook):
+            pass
     entries, settings = _entries(ruleset)
     found = Effective(tuple(entries), settings)
     rules = [operation for operation in script.operations if isinstance(operation, Append | Insert)]
@@ -268,7 +273,7 @@ class Explained(NamedTuple):
 def explain(ruleset: Ruleset, injector: Injector | None, wanted: Effective) -> Iterator[Explained]:
     """Every rule in order of evaluation, with the generator's why and the entries it stands for."""
     whys = _whys(injector, wanted) if injector else {}
-    for hook in ("OUTPUT", "PREROUTING"):
+    for hook in _HOOKS:
         seen: set[tuple[str, Rule]] = set()
         for step in ruleset.walk(hook):
             if _role(step.chain) == "redirect" and (step.chain, step.rule) in seen:

@@ -73,7 +73,7 @@ BUILT_IN_CHAINS: Mapping[str, tuple[str, ...]] = {
 """The chains that a table always has, one for each hook it is attached to; tables in the order in which one hook runs
 them."""
 
-_MAX_STEPS = 1_000_000
+_MAX_STEPS = 250_000
 """Steps of one walk before it is called endless: jumps that branch double at every level."""
 
 _PLACES: Mapping[type, tuple[str, ...]] = {
@@ -136,7 +136,7 @@ class Ruleset(Value):
         """Every rule that a packet of this hook could meet, in order of evaluation.
 
         A jump comes before the rules of its chain, one deeper, and so does a goto; whether a rule matches is not
-        asked. Raises `RulesSyntaxError` on reaching a loop, or after a million steps.
+        asked. Raises `RulesSyntaxError` on reaching a loop, or after a quarter of a million steps.
         """
         chains = self.tables[table]
         stack = [(hook, iter(enumerate(chains[hook].rules, 1)))]

@@ -63,6 +63,8 @@ def shadowed(ruleset: Ruleset, table: str = NAT) -> Iterator[Shadow]:
     search = _Search(ruleset.tables[table])
     for chain in ruleset.tables[table].values():
         for index, rule in enumerate(chain.rules):
+            if search.steps > _MAX_STEPS:
+                return
             if by := search.cover(chain, index, rule.matches, 0):
                 yield Shadow(chain.name, index + 1, rule, *by)
 

@@ -135,7 +135,9 @@ def _inclusion_questions(old: Effective, new: Effective) -> Iterator[str]:
     if kept and not included:
         yield "the first included range: everything outside it bypasses the sidecar from then on"
     elif kept:
-        lost = [entry.value for entry in included if not any(covers(other.value, entry.value) for other in kept)]
+        same = {entry.value for entry in kept}  # nearly all of them: the rest is compared one with the other
+        gone = [entry.value for entry in included if entry.value not in same]
+        lost = [value for value in gone if not any(covers(other.value, value) for other in kept)]
         if lost:
             yield f"{', '.join(lost)} is no longer included: traffic to it bypasses the sidecar from then on"
 

@@ -4,7 +4,8 @@ import pytest
 
 from kubectl_fsm.arguments import options, order
 from kubectl_fsm.errors import NotFound, Refused
-from kubectl_fsm.operations import survey
+from kubectl_fsm.meshes import FSM, FSM_1_5
+from kubectl_fsm.operations import guards, survey
 from kubectl_fsm.reports import Question, Warned
 from tests.unit.test_guards_offline import FULL, IN, NAMESPACE, OUT, PREFIX, deployment, meshconfig, pod, template
 from tests.unit.test_held_edits import WEB, Remote, carry_out, cron_job, running, texts
@@ -184,3 +185,15 @@ def test_words_for_yes(word):
 @pytest.mark.parametrize("word", ["false", "f", "0", "False"])
 def test_words_for_no(word):
     assert order(["--yes", f"--yes={word}", "-a", f"-a={word}"], KNOWN).values == {}
+
+
+def test_many_included_ranges_are_compared_only_where_one_is_gone(monkeypatch):
+    compared = []
+    monkeypatch.setattr(guards, "covers", lambda *ranges: bool(compared.append(ranges)))
+    ranges = [f"10.{number}.0.0/16" for number in range(200)]
+    before, after = ({"traffic": {"outboundIPRangeInclusionList": some}} for some in (ranges, ranges[1:]))
+    cases = [guards.Case(None, guards.Union({}, before), guards.Union({}, after))]
+    assert guards.check(FSM, FSM_1_5, cases).questions == [
+        "10.0.0.0/16 is no longer included: traffic to it bypasses the sidecar from then on: every pod from now on"
+    ]
+    assert len(compared) == 199

@@ -234,3 +234,18 @@ def test_what_intercepts():
     assert not found(FSM, "1.4.0", "")
     assert found(OSM, "1.2.0", "anything")
     assert found(FSM, "1.5.0", "", config=False)
+
+
+@pytest.mark.parametrize(
+    ("links", "said"),
+    [
+        ([("C0", "C1"), ("C1", "C0")], "loop: a packet in chain"),
+        ([(f"C{number}", f"C{number + 1}") for number in range(40) for _ in "ab"], "branch too often"),
+    ],
+)
+def test_a_script_whose_rules_nobody_can_follow_is_none(links, said):
+    chains = sorted({name for link in links for name in link})
+    lines = [*(f":{name} - [0:0]" for name in chains), *(f"-A {name} -j {other}" for name, other in links)]
+    text = "\n".join(["iptables-restore --noflush <<EOF", "*nat", *lines, "-A OUTPUT -j C0", "COMMIT", "EOF", ""])
+    with pytest.raises(RulesSyntaxError, match=said):
+        read_script(text)

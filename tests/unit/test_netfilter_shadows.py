@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from kubectl_fsm.netfilter import Packet, parse, simulate
+from kubectl_fsm.netfilter import Packet, parse, shadows, simulate
 from kubectl_fsm.netfilter.model import Append, Jump, NewChain, Plain, Rule, apply
 from kubectl_fsm.netfilter.rules import write
 from kubectl_fsm.netfilter.shadows import shadowed
@@ -235,3 +235,13 @@ def test_the_search_ends_in_any_maze(width):
     start = time.perf_counter()
     assert list(shadowed(ruleset)) == []
     assert time.perf_counter() - start < 20
+
+
+def test_a_search_that_has_been_given_up_goes_through_no_more_rules(monkeypatch):
+    looked = []
+    cover = shadows._Search.cover
+    monkeypatch.setattr(shadows, "_MAX_STEPS", 50)
+    monkeypatch.setattr(shadows._Search, "cover", lambda self, *args: looked.append(args) or cover(self, *args))
+    text = table(*(f"-A OUTPUT -d 10.0.{number}.0/24 -j RETURN" for number in range(200)))
+    assert list(shadowed(parse(text))) == []
+    assert len(looked) < 20
