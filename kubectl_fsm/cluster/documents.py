@@ -25,6 +25,8 @@ MAX_BYTES = 50_000_000
 """The largest file that is read."""
 MAX_VALUES = 2_000_000
 """Keys, scalars, lists and mappings in one run, aliases expanded: about 200 MB of memory."""
+MAX_EDITED_BYTES, MAX_EDITED_VALUES = 10_000_000, 1_000_000
+"""The same for one file that is edited: it is held more than once, and a character may take four bytes."""
 MAX_DEPTH = 100
 """Levels of nesting. The deepest objects in practice, CustomResourceDefinitions, have about 50."""
 
@@ -76,7 +78,7 @@ class Budget:
     """How many values may still be read."""
 
     def __init__(self, values: int = MAX_VALUES) -> None:
-        self.values = values
+        self.values = self.limit = values
 
     def spend(self, values: int) -> bool:
         """False where that is more than is left."""
@@ -136,7 +138,7 @@ def _json(data: bytes, path: str, budget: Budget) -> Document | None:
     """The one document of a JSON file; None where only a YAML parser can read it, or say on which line it is wrong."""
     values = _json_values(data, budget.values)
     if values > budget.values:
-        raise _too_much(path)
+        raise _too_much(path, budget)
     try:
         value = json.loads(data, object_pairs_hook=_unique, parse_constant=partial(_refuse, path))
     except RecursionError:
@@ -147,9 +149,20 @@ def _json(data: bytes, path: str, budget: Budget) -> Document | None:
         raise ManifestError(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
     except ValueError:
         return None
+    if _is_deep(value):
+        raise ManifestError(f"{path}: nested deeper than {MAX_DEPTH} levels")
     budget.spend(values)
     line = data.count(b"\n", 0, len(data) - len(data.lstrip())) + 1
     return Document(value, line, 0, len(data.decode()))
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether there are more levels than may be: level by level, since these may be more than Python calls itself."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        below = (item.values() if type(item) is dict else item for item in level if type(item) in (dict, list))
+        level = [item for items in below for item in items if type(item) in (dict, list)]
+    return bool(level)
 
 
 def _json_values(data: bytes, limit: int) -> int:
@@ -212,7 +225,7 @@ class _Reader:
 
     def _value(self, event: Any, depth: int) -> Any:
         if not self._budget.spend(1):
-            raise self._error(event.start_mark, "", _too_much(self._path))
+            raise self._error(event.start_mark, "", _too_much(self._path, self._budget))
         kind = type(event)
         if kind is yaml.AliasEvent:
             return self._alias(event)
@@ -239,7 +252,7 @@ class _Reader:
             raise self._error(event.start_mark, f"the alias *{event.anchor} {what}")
         value, values = found
         if not self._budget.spend(values):
-            raise self._error(event.start_mark, "", _too_much(self._path))
+            raise self._error(event.start_mark, "", _too_much(self._path, self._budget))
         return value
 
     def _sequence(self, depth: int) -> list[Any]:
@@ -319,8 +332,8 @@ class _Reader:
         return ManifestError(f"{place}: {what}", hint if b"{{" in self._data else "")
 
 
-def _too_much(path: str) -> ManifestError:
-    return ManifestError(f"{path}: more than {MAX_VALUES:,} values in all", "Name fewer or smaller files.")
+def _too_much(path: str, budget: Budget) -> ManifestError:
+    return ManifestError(f"{path}: more than {budget.limit:,} values in all", "Name fewer or smaller files.")
 
 
 def canonical(value: Any) -> str:

@@ -10,7 +10,18 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn, TextIO, TypeVar
 
 from kubectl_fsm import fields
 from kubectl_fsm.cluster import discovery, positions
-from kubectl_fsm.cluster.documents import MAX_BYTES, Budget, Document, Place, canonical, content, documents, is_json
+from kubectl_fsm.cluster.documents import (
+    MAX_BYTES,
+    MAX_EDITED_BYTES,
+    MAX_EDITED_VALUES,
+    Budget,
+    Document,
+    Place,
+    canonical,
+    content,
+    documents,
+    is_json,
+)
 from kubectl_fsm.cluster.interface import BUILT_IN, Position, Resource, View
 from kubectl_fsm.cluster.positions import MAX_SPOTS, Spot
 from kubectl_fsm.errors import ApiError, Conflict, InvalidObject, ManifestError, NotFound
@@ -256,11 +267,25 @@ class Manifests:
 
     def _edited_text(self, entry: _Entry, change: Object) -> str:
         """The file's text with `change` in it, read again to prove that it says that and nothing else new."""
+        path = entry.file.path
+        edited, wanted, line = self._proposed(entry, change)
+        try:
+            if edited and _meaning(_documents(edited, path)) == wanted:
+                return edited
+        except ManifestError:
+            pass
+        raise ManifestError(
+            f"{path}:{line}: {fields.title(entry.obj)} cannot be edited in place",
+            "Write out what it shares by an anchor, or edit it by hand.",
+        )
+
+    def _proposed(self, entry: _Entry, change: Object) -> tuple[str, Sequence[object], int]:
+        """The text with `change` in it (empty where that cannot be written), what it has to mean, and the document's line."""
         from kubectl_fsm.cluster import editing  # noqa: PLC0415 - 5 ms to load, and most runs only read
 
         path = entry.file.path
         text = self._text(entry.file)
-        found = _documents(text, path)
+        found = list(_documents(text, path))
         document = found[entry.ordinal]
         current = editing.value_at(document.value, entry.path)
         new = editing.replaced(document.value, entry.path, editing.merge_patch(current, change))
@@ -268,15 +293,9 @@ class Manifests:
         start, end = (position + text.startswith(_BOM) for position in (document.start, document.end))
         try:
             part = editing.edit(text[start:end], entry.path, current, change, as_json=is_json(text.encode(), path))
-            edited = text[:start] + part + text[end:]
-            if _meaning(_documents(edited, path)) == _meaning(wanted):
-                return edited
-        except (editing.CannotEdit, ManifestError):
-            pass
-        raise ManifestError(
-            f"{path}:{document.line}: {fields.title(entry.obj)} cannot be edited in place",
-            "Write out what it shares by an anchor, or edit it by hand.",
-        )
+        except editing.CannotEdit:
+            return "", (), document.line
+        return text[:start] + part + text[end:], _meaning(wanted), document.line
 
 
 def _matchers(
@@ -290,13 +309,19 @@ def _matchers(
     return selectors.parse(selector).matches, selectors.parse_fields(field_selector).matches
 
 
-def _meaning(found: Sequence[Document]) -> str:
+def _meaning(found: Iterable[Document]) -> Sequence[object]:
     """What can be compared to tell whether two texts say the same, with the same flaws."""
-    return canonical([[document.value, document.flaw is None] for document in found])
+    return [(hash(canonical(document.value)), document.flaw is None) for document in found]
 
 
-def _documents(text: str, path: str) -> list[Document]:
-    return list(documents(text.encode(), path, Budget()))
+def _documents(text: str, path: str) -> Iterator[Document]:
+    """The documents of a file that is edited. Raises `ManifestError` where it is too large for that."""
+    data = text.encode()
+    if len(data) > MAX_EDITED_BYTES:
+        raise ManifestError(
+            f"{path}: larger than {MAX_EDITED_BYTES // 1_000_000} MB, too large to be edited", "Split the file."
+        )
+    return documents(data, path, Budget(MAX_EDITED_VALUES))
 
 
 def _files(folder: str) -> Iterator[str]:

@@ -129,6 +129,7 @@ def test_json_errors_name_their_line(tmp_path):
         ("twice", head + '"data": {"a": 1,\n"a": 2}}', "twice.json:3:1: the key a is there twice"),
         ("infinite", head + '"data": {"a": -Infinity}}', "infinite.json: not JSON: -Infinity"),
         ("deep", "[" * 100_000, "deep.json: nested too deeply"),
+        ("deeper", "[" * 101 + "]" * 101, "deeper.json: nested deeper than 100 levels"),
     ):
         path = tmp_path / f"{name}.json"
         path.write_text(text)
@@ -170,6 +171,22 @@ def test_hostile_files_are_refused_in_seconds_and_300_mb(case):
     message, _, megabytes = done.stdout.rpartition(" ")
     assert EXPECTED.get(case, "more than 2,000,000 values") in message
     assert int(megabytes) < 300
+
+
+def test_json_may_be_as_deep_as_yaml():
+    deep = "[" * 98 + "]" * 98
+    text = f'{{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {{"name": "x"}}, "data": {{"a": {deep}}}}}'
+    assert data_of(text) == data_of(f"# YAML\n{text}") == {"a": json.loads(deep)}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [("# " + "x" * 10_000_000, "larger than 10 MB"), (f"  b: [{'a,' * 1_000_000}]\n", "more than 1,000,000 values")],
+)
+def test_what_is_edited_may_be_less(more, said):
+    found = read_text(f"{HEAD}  a: 1\n{more}")
+    with pytest.raises(ManifestError, match=said):
+        found.patch(CONFIG_MAPS, "x", "default", {"data": {"a": 2}})
 
 
 def test_much_that_is_not_too_much_is_read():
