@@ -13,6 +13,9 @@ Object = Mapping[str, Any]
 Step = str | int
 """A part of a path to a field: a key or, in a list that `items` or `sequence` has shown, an item's index from 0."""
 
+MAX_ANNOTATIONS = 256 * 1024
+"""Bytes of keys and values that an object, or a pod template, may have as annotations."""
+
 
 class Part(dict[str, Any]):
     """A mapping at `path` in an object, for one who does not see the rest: what is wrong in it is said of the object.
@@ -107,8 +110,12 @@ def texts(obj: Object, *path: str) -> Mapping[str, str]:
 
 
 def annotations(obj: Object) -> Mapping[str, str]:
-    """`metadata.annotations`."""
-    return texts(obj, "metadata", "annotations")
+    """`metadata.annotations`. Raises `InvalidObject` too where they are longer than an API server takes them."""
+    found = texts(obj, "metadata", "annotations")
+    if sum(map(len, found)) + sum(map(len, found.values())) > MAX_ANNOTATIONS:
+        said = f"is longer than {MAX_ANNOTATIONS:,} bytes in all, which is what an API server takes"
+        raise InvalidObject(f"{place(obj, 'metadata', 'annotations')} {said}")
+    return found
 
 
 def labels(obj: Object) -> Mapping[str, str]:

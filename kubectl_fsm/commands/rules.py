@@ -81,7 +81,8 @@ class Rules(NamedTuple):
                     yield Warned(f"{subject}: {error.message}")
                     continue
                 if pod is not None or not cluster.remote or self.selection.names or found.state == "refused":
-                    items.append(found._replace(from_injector=opinions.get(subject.workload.uid)))
+                    found = found._replace(from_injector=opinions.get(subject.workload.uid))
+                    items.append(found._replace(rules=()) if self.summary else found)
         if not items:
             yield Note(f"no pods found in {self._where(cluster)}")
         return RulesReport(items, cluster.origin, detailed=bool(self.selection.names), exit_code=self.exit_code)

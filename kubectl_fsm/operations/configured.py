@@ -95,7 +95,7 @@ def _template(subject: Subject, installation: Installation) -> Iterator[Configur
     if holder is None or subject.workload.bare:
         return
     path = (*(workloads.template_path(holder.object) or ()), "metadata", "annotations")
-    annotations = fields.texts(holder.object, *path)
+    annotations = fields.annotations(subject.template)
     if entries := list(_annotated(annotations, installation)):
         paths = {_KEYS[key].name: (*path, key) for key in annotations if key in _KEYS}
         yield ConfiguredObject("template", holder.label, holder.namespace, entries, _writers(holder.object, paths))

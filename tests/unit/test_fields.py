@@ -96,3 +96,12 @@ def test_a_part_is_what_it_is_a_part_of():
     assert fields.place(inner.replaced("c", 2), "c") == fields.place(inner, "c")
     assert fields.title(inner) == "Pod y/x"
     assert wrong(fields.part, part, "b") == "Pod y/x: spec.a.b is a list, not an object"
+
+
+def test_annotations_that_no_api_server_takes():
+    made = deployment("web", "shop", {"a": "x" * (fields.MAX_ANNOTATIONS - 1)})
+    template = workloads.template(made)
+    assert fields.annotations(template)
+    template["metadata"]["annotations"]["b"] = ""
+    said = "Deployment shop/web: spec.template.metadata.annotations is longer than 262,144 bytes in all"
+    assert wrong(fields.annotations, template).startswith(said)
