@@ -251,7 +251,7 @@ HOSTILE = {
     "values": "HEAD + '  a: [' + 'a,' * 1_900_000 + ']'",
     "keys": "HEAD + ''.join(f'  k{i}: v\\n' for i in range(900_000))",
     "JSON": "JSON + '[' + '[],' * 900_000 + '1]}'",
-    "deep JSON": "JSON + '[' * 900 + ']' * 900 + '}'",
+    "deep JSON": "JSON + '[' * 90 + ']' * 90 + '}'",
     "large JSON": "JSON.encode() + b'{\"a\":\"' + b'\\\\ud83d\\\\ude00\\xf0\\x9f\\x9a\\x80' * 3_100_000 + b'\"}\\t}'",
 }  # fmt: skip
 PROBE = """
