@@ -173,11 +173,13 @@ class Release(NamedTuple):
     """Releases of a mesh from version `first` on, up to the next ones.
 
     `mode`: the value of `spec.traffic.interceptionMode` that adds the init container; None where there is no mode.
+    `modes`: the values that its CRD takes; empty: any.
     """
 
     first: tuple[int, ...]
     injector: Injector
     mode: str | None = None
+    modes: tuple[str, ...] = ()
 
 
 class Mesh(NamedTuple):
@@ -218,6 +220,11 @@ class Mesh(NamedTuple):
     def webhook(self) -> str:
         """The name of the webhook by which the API server asks the injector."""
         return f"{self.program}-inject.k8s.io"
+
+    @property
+    def health_check(self) -> str:
+        """The container that answers for TCP probes, where a pod has such."""
+        return f"{self.program}-healthcheck"
 
     @property
     def uuid_label(self) -> str:
@@ -261,7 +268,7 @@ FSM = Mesh(
     _FSM_PREFIX,
     "sidecar",
     (
-        Release((1, 5, 0), FSM_1_5, "PodLevel"),
+        Release((1, 5, 0), FSM_1_5, "PodLevel", ("PodLevel", "NodeLevel")),
         Release((1, 4, 17), FSM_1_5, "iptables"),
         Release((1, 0, 0), FSM_1_2, "iptables"),
     ),

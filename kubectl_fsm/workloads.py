@@ -1,11 +1,11 @@
 """Workloads: who owns a pod, where a workload keeps its pod template, and what of a pod's status counts here."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from kubectl_fsm import fields
-from kubectl_fsm.fields import Object
+from kubectl_fsm.fields import Object, Step
 
 _TEMPLATE_PATHS = (("spec", "template"), ("spec", "jobTemplate", "spec", "template"))
 _FINISHED = ("Succeeded", "Failed")
@@ -13,14 +13,15 @@ _STARTING = ("ContainerCreating", "PodInitializing")
 """Why a container waits that is about to start."""
 
 _STATE = ("state.waiting", "state.terminated", "lastState.terminated")
+_USER = "securityContext.runAsUser"
 POD = fields.mask(
     *("apiVersion", "kind"),
     *(f"metadata.{name}" for name in ("name", "namespace", "uid", "labels", "annotations", "deletionTimestamp")),
     *(f"metadata.ownerReferences.{name}" for name in ("apiVersion", "kind", "name", "uid", "controller")),
     *(f"metadata.managedFields.{name}" for name in ("manager", "time", "fieldsV1.f:metadata.f:annotations")),
-    *(f"spec.initContainers.{name}" for name in ("name", "command", "args")),
-    *(f"spec.containers.{name}" for name in ("name", "ports")),
-    *(f"spec.{name}" for name in ("hostNetwork", "nodeSelector", "volumes.name")),
+    *(f"spec.initContainers.{name}" for name in ("name", "command", "args", "restartPolicy", _USER)),
+    *(f"spec.containers.{name}" for name in ("name", "ports", _USER)),
+    *(f"spec.{name}" for name in ("hostNetwork", "nodeSelector", "volumes.name", _USER)),
     "status.phase",
     *(f"status.conditions.{name}" for name in ("type", "status", "reason", "message")),
     *(f"status.initContainerStatuses.{name}" for name in ("name", "ready", *_STATE)),
@@ -100,6 +101,21 @@ def completed(obj: Object) -> bool:
     """Whether a Job has ended for good: it will make no more pods."""
     conditions = fields.items(obj, "status", "conditions") if obj.get("kind") == "Job" else ()
     return any(one.get("type") in ("Complete", "Failed") and one.get("status") == "True" for one in conditions)
+
+
+def side_by_side(pod: Object) -> Iterator[tuple[tuple[Step, ...], Object]]:
+    """The containers that run at one time, with their places: also init containers that go on running."""
+    for key in ("containers", "initContainers"):
+        for index, container in enumerate(fields.items(pod, "spec", key)):
+            if key == "containers" or container.get("restartPolicy") == "Always":
+                yield ("spec", key, index), container
+
+
+def user(pod: Object, container: Object) -> tuple[tuple[Step, ...], int | None]:
+    """The user that a container of the pod runs as, None where the image tells, and the field below pod or container."""
+    field = "securityContext", "runAsUser"
+    own = fields.number(container, *field)
+    return (field, own) if own is not None else (("spec", *field), fields.number(pod, "spec", *field))
 
 
 def init_container(pod: Object, name: str) -> Object | None:

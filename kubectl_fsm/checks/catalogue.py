@@ -4,6 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kubectl_fsm.checks import drift, injection, modes, namespaces, opinion, refusals, startup, webhook
+from kubectl_fsm.checks import (
+    application,
+    drift,
+    injection,
+    meshconfig,
+    modes,
+    namespaces,
+    refusals,
+    startup,
+    values,
+    webhook,
+)
 from kubectl_fsm.checks.model import Check
 
 _ALL: Sequence[Check[Any]] = (
@@ -44,6 +56,17 @@ _ALL: Sequence[Check[Any]] = (
     opinion.injector_differs,
     startup.pods_of_another_mesh,
     startup.init_foreign,
+    values.annotation_refused,
+    values.annotation_dropped,
+    values.entry_invalid,
+    values.ports_scarce,
+    values.port_reserved,
+    values.shell_code,
+    application.container_on_reserved_port,
+    application.runs_as_sidecar,
+    meshconfig.mode_not_allowed,
+    meshconfig.lists_missing,
+    meshconfig.preset_differs,
     drift.outdated,
 )
 CHECKS: Mapping[str, Check[Any]] = {one.identity: one for one in _ALL}

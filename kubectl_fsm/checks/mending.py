@@ -1,14 +1,23 @@
-"""What mends a label or an annotation: a command line for a cluster, and for files what to write there."""
+"""What mends a list, a label or an annotation: a command line for a cluster, and for files what to write there."""
 
 import json
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from kubectl_fsm import fields
+from kubectl_fsm.checks.lists import ListHolder
 from kubectl_fsm.checks.views import Scene, WorkloadView, label
-from kubectl_fsm.fields import Object
+from kubectl_fsm.exclusions import items, raw_values, value_problem
+from kubectl_fsm.fields import Object, Step
+from kubectl_fsm.meshes import ExclusionList, Item
+from kubectl_fsm.operations import hints
 
 _VERBS: Mapping[str, str] = {"labels": "label", "annotations": "annotate"}
+_WORD = re.compile(r"[^\s,-][^\s,]*")
+_PORT_WORD = re.compile(r"[^\s,-]+")
+"""Values that an editing verb reads as one: neither an option nor several, nor, of ports, a span."""
 
 
 def kubectl(scene: Scene, *words: str) -> str:
@@ -45,3 +54,38 @@ def _written(place: str, changes: Mapping[str, str | None]) -> str:
     added = [f"{key}: {json.dumps(value)}" for key, value in changes.items() if value is not None]
     texts = [f"take {' and '.join(removed)} out of {place}"] if removed else []
     return "; ".join([*texts, *(f"write {line} in {place}" for line in added)])
+
+
+def removal(view: ListHolder, found: ExclusionList, values: Sequence[str]) -> str:
+    """What takes values out of a list of the object."""
+    if view.uneditable:
+        return f"{view.scene.taken_out(found, values, *view.scope_words)}: {view.uneditable}"
+    pattern = _PORT_WORD if found.item is Item.PORT else _WORD
+    if not view.scene.cluster.remote or all(map(pattern.fullmatch, values)):
+        return view.scene.removal(found, values, *view.scope_words)
+    if isinstance(view, WorkloadView):
+        key = view.installation.injector.annotation(found)
+        left = ",".join(item for item in items(view.annotations[key]) if item not in values)
+        return template(view, "annotations", {key: left or None})
+    held = raw_values(found, view.installation.spec)
+    return rewriting(view, view.place(found), held, [item for item in held if str(item) not in values])
+
+
+def addition(view: WorkloadView, found: ExclusionList, values: Sequence[str]) -> str:
+    """What writes values to a list of the pod template, beside those that it holds; what no list may hold is left out."""
+    good = [value for value in values if not value_problem(found, value)]
+    if not good:
+        return f"leave it out: no list may hold {', '.join(map(repr, values))}"
+    if view.scene.cluster.remote and not view.uneditable:
+        return hints.add(found, good, [*view.scope_words, *view.scene.cluster.words])
+    key = view.installation.injector.annotation(found)
+    held = [view.annotations[key]] if key in view.annotations else []
+    return template(view, "annotations", {key: ",".join([*held, *good])})
+
+
+def rewriting(view: ListHolder, path: Sequence[Step], held: Any, wanted: Any) -> str:
+    """The command that replaces a field of the object, if it still holds what was seen."""
+    pointer = "".join(f"/{step}" for step in path)
+    steps = [{"op": "test", "path": pointer, "value": held}, {"op": "replace", "path": pointer, "value": wanted}]
+    where = ["-n", fields.namespace(view.object), "--type=json", "-p", json.dumps(steps)]
+    return kubectl(view.scene, "patch", view.kubectl_name, *where)

@@ -30,7 +30,7 @@ class Check(Generic[View]):
     """A check: `look` takes a view (`views.py`) and yields what is wrong there.
 
     `identity` never changes, since people write it down: `init-failed`. `holds` is what should be so, in a line; `why` is
-    what it means where it is not, and `remedy` how that is mended in general. `looks_at` is the class of the view. With
+    what it means where it is not, and `remedy` how that is mended in general. `looks_at` is the class of the views. With
     `remote` only a cluster has what it takes to look; one that `asks` has the injector issue a certificate for each look.
     """
 

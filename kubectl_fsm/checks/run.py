@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kubectl_fsm import fields
+from kubectl_fsm.checks.lists import ListHolder
 from kubectl_fsm.checks.model import SEVERITIES, Check, Seen
 from kubectl_fsm.checks.silence import Silence
 from kubectl_fsm.checks.views import MeshView, NamespaceView, Scene, WorkloadView, label
@@ -14,7 +15,12 @@ from kubectl_fsm.fields import Object
 from kubectl_fsm.reports import Checked, CheckReport, CheckText, Finding
 
 _View = MeshView | NamespaceView | WorkloadView
-_LOOKED_AT: Mapping[type, str] = {MeshView: "MeshConfig", NamespaceView: "namespace", WorkloadView: "workload"}
+_LOOKED_AT: Mapping[type, str] = {
+    MeshView: "MeshConfig",
+    NamespaceView: "namespace",
+    WorkloadView: "workload",
+    ListHolder: "MeshConfig, workload",
+}
 
 UNREADABLE = CheckText(
     "unreadable",
@@ -33,7 +39,7 @@ def look(scene: Scene, checks: Sequence[Check[Any]], silence: Silence, *, detail
     run = _Run(scene.cluster, silence)
     views: Sequence[_View] = (*scene.meshes, *scene.places, *scene.workloads)
     for view in views:
-        run.over(view, [one for one in able if one.looks_at is type(view)])
+        run.over(view, [one for one in able if isinstance(view, one.looks_at)])
     notes = [installation.note for installation in scene.installations if installation.note]
     if len(able) < len(checks):
         left_out = len(checks) - len(able)
@@ -64,6 +70,7 @@ class _Run:
         self._silence = silence
         self._findings: dict[Finding, None] = {}
         self._order: dict[tuple[str, str], int] = {}
+        self._unreadable: set[str] = set()
         self.objects: list[Checked] = []
 
     @property
@@ -106,7 +113,9 @@ class _Run:
         except (Forbidden, Unavailable) as error:
             return error.message
         except (InvalidObject, InvalidExclusion, RulesSyntaxError) as error:
-            self._find(UNREADABLE, Seen(error.message, "mend the field that is named"), view, subject)
+            if error.message not in self._unreadable:
+                self._unreadable.add(error.message)
+                self._find(UNREADABLE, Seen(error.message, "mend the field that is named"), view, subject)
             return ""
         for seen in found:
             self._find(text(check), seen, view, subject)

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
-from kubectl_fsm import fields, interception, workloads
+from kubectl_fsm import exclusions, fields, interception, workloads
+from kubectl_fsm.checks.lists import ListHolder
 from kubectl_fsm.cluster.interface import BUILT_IN, Cluster, Resource
 from kubectl_fsm.errors import Forbidden, NotFound
 from kubectl_fsm.exclusions import Effective, Settings
-from kubectl_fsm.fields import Object
+from kubectl_fsm.fields import Object, Step
 from kubectl_fsm.interception import Injection, Upcoming
 from kubectl_fsm.meshes import MESHES, ExclusionList, Installation
 from kubectl_fsm.netfilter.model import Ruleset
@@ -54,7 +55,7 @@ class Scene:
     scope: str
     narrowed: bool = False
     _listed: dict[tuple[Resource, str, str, str], Sequence[Object] | Forbidden] = field(default_factory=dict)
-    _kinds: dict[str, Resource | None] = field(default_factory=dict)
+    _kinds: dict[str, Resource | NotFound] = field(default_factory=dict)
     _made: dict[Any, Any] = field(default_factory=dict)
 
     def list(
@@ -76,13 +77,22 @@ class Scene:
 
     def named(self, kind: str, namespace: str = "") -> Sequence[Object]:
         """All objects of a kind such as `traffictargets.access.smi-spec.io`, nothing where there is none. Raises `Forbidden`."""
+        try:
+            return self.list(self.resource_named(kind), namespace)
+        except NotFound:
+            return ()
+
+    def resource_named(self, kind: str) -> Resource:
+        """As the cluster has it. Raises `NotFound`."""
         if kind not in self._kinds:
             try:
                 self._kinds[kind] = self.cluster.resource_named(kind)
-            except NotFound:
-                self._kinds[kind] = None
-        resource = self._kinds[kind]
-        return self.list(resource, namespace) if resource else ()
+            except NotFound as error:
+                self._kinds[kind] = error
+        found = self._kinds[kind]
+        if isinstance(found, NotFound):
+            raise found
+        return found
 
     def once(self, make: Callable[["Scene"], T]) -> T:
         """What is made of the whole scene, such as an index, and made once."""
@@ -123,11 +133,20 @@ class Scene:
         """A workload, seen as part of its mesh."""
         namespace = self.namespaces.get(subject.workload.namespace)
         installation = meshes.of_pod(self.installations, namespace, *subject.pods) or self.installations[0]
-        return WorkloadView(self, subject, namespace, installation)
+        return WorkloadView(self, installation, subject, namespace)
 
     def removal(self, found: ExclusionList, values: Sequence[str], *words: str) -> str:
-        """The command that takes values out of a list; `words` name the scope, none the mesh."""
+        """What takes values out of a list; `words` name the scope as an edit has it."""
+        if not self.cluster.remote:
+            return self.taken_out(found, values, *words)
         return hints.undo([ListChange(found.name, (), values)], [*words, *self.cluster.words])
+
+    def taken_out(self, found: ExclusionList, values: Sequence[str], *words: str) -> str:
+        """The same in words, for who edits a file."""
+        scoped = any(word.startswith(("--workload=", "--pod=")) for word in words)
+        place = f"the annotation {found.annotation}" if scoped else f"spec.traffic.{found.field}"
+        shown = (value if value and not value.split()[1:] else repr(value) for value in values)
+        return f"take {', '.join(shown)} out of {place}"
 
     def _concerned(self, namespace: Object) -> bool:
         """Whether a namespace is part of a mesh, one that is not there included, or is meant to be."""
@@ -137,15 +156,34 @@ class Scene:
 
 
 @dataclass(frozen=True, eq=False)
-class MeshView:
+class MeshView(ListHolder):
     """A mesh whose MeshConfig is there."""
 
-    scene: Scene
-    installation: Installation
+    source = "MeshConfig"
 
     @property
     def object(self) -> Object:
         return self.installation.config
+
+    @property
+    def scope_words(self) -> Sequence[str]:
+        return ("-N", self.installation.namespace) if len(self.scene.installations) > 1 else ()
+
+    @property
+    def kubectl_name(self) -> str:
+        return f"{meshes.resource(self.installation).qualified}/{self.installation.config_name}"
+
+    @cached_property
+    def union(self) -> Effective:
+        """What the MeshConfig alone makes of every pod's rules."""
+        installation = self.installation
+        return (
+            exclusions.effective(installation.injector, {}, installation.spec) if installation.intercepts else _NOTHING
+        )
+
+    def place(self, found: ExclusionList, value: str = "") -> Sequence[Step]:
+        held = [str(one) for one in exclusions.raw_values(found, self.installation.spec)]
+        return "spec", "traffic", found.field, *([held.index(value)] if value in held else [])
 
     @property
     def workloads(self) -> Iterator["WorkloadView"]:
@@ -183,13 +221,12 @@ class Group(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class WorkloadView:
+class WorkloadView(ListHolder):
     """A workload or bare pod, its living pods, and what its next pod will be."""
 
-    scene: Scene
     subject: Subject
     namespace: Object | None
-    installation: Installation
+    source = "pod annotation"
 
     @property
     def object(self) -> Object:
@@ -220,9 +257,26 @@ class WorkloadView:
 
     @property
     def scope_words(self) -> Sequence[str]:
-        """The words of a command line that name it as an edit's scope."""
-        scope = f"--pod={fields.name(self.object)}" if self.workload.bare else f"--workload={label(self.object)}"
+        scope = f"--pod={fields.name(self.object)}" if self.workload.bare else f"--workload={self.kubectl_name}"
         return scope, "-n", self.workload.namespace
+
+    @property
+    def kubectl_name(self) -> str:
+        return (self.workload.holder or self.workload.top).label
+
+    @property
+    def uneditable(self) -> str:
+        return self.workload.refusal or ("a bare pod is what its manifest says" if self.workload.bare else "")
+
+    @cached_property
+    def union(self) -> Effective:
+        """What its next pod's rules are made from, without what cannot be read."""
+        if not self.injection.injected or not self.installation.intercepts:
+            return _NOTHING
+        return exclusions.judged(self.installation.injector, self.annotations, self.installation.spec)[0]
+
+    def place(self, found: ExclusionList, value: str = "") -> Sequence[Step]:  # noqa: ARG002 - an annotation is one field
+        return self.annotation_path(self.installation.injector.annotation(found))
 
     @cached_property
     def meshed(self) -> bool:

@@ -8,8 +8,9 @@ from kubectl_fsm.cluster.interface import SERVICES, Cluster
 from kubectl_fsm.errors import Forbidden
 from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import YES
-from kubectl_fsm.meshes import FSM, LISTS, MESHES, ExclusionList, Installation, Item
+from kubectl_fsm.meshes import FSM, LISTS, ExclusionList, Installation, Item
 from kubectl_fsm.operations import meshes, survey
+from kubectl_fsm.operations.annotations import LIST_KEYS
 from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.ownership import writers
 from kubectl_fsm.operations.survey import Subject
@@ -17,13 +18,6 @@ from kubectl_fsm.reports import Configured, ConfiguredObject, Writer
 
 SERVICE_EXCLUSION = FSM.prefix + "service-exclusion"
 SERVICE_EXCLUSION_LIST = FSM.prefix + "service-exclusion-list"
-
-_KEYS: Mapping[str, ExclusionList] = {
-    prefix + found.annotation: found
-    for prefix in sorted({mesh.prefix for mesh in MESHES})
-    for found in LISTS
-    if found.annotation
-}
 
 
 class Collected(NamedTuple):
@@ -61,13 +55,12 @@ def _services(cluster: Cluster, namespace: str) -> Sequence[Object] | None:
 
 def _global(installation: Installation) -> ConfiguredObject:
     config = installation.config
-    traffic = fields.mapping(config, "spec", "traffic")
     entries = [
         Configured(found.name, str(value), _oddity(found, value))
         for found in LISTS
         for value in exclusions.raw_values(found, installation.spec)
     ]
-    missing = [found.field for found in installation.injector.lists if traffic.get(found.field) is None]
+    missing = [found.field for found in meshes.missing_lists(installation)]
     notes = [f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing or null"] if missing else []
     if not installation.intercepts:
         notes.append(f"not used: interceptionMode {installation.mode or '(none)'} adds no init container")
@@ -97,7 +90,7 @@ def _template(subject: Subject, installation: Installation) -> Iterator[Configur
     path = (*(workloads.template_path(holder.object) or ()), "metadata", "annotations")
     annotations = fields.annotations(subject.template)
     if entries := list(_annotated(annotations, installation)):
-        paths = {_KEYS[key].name: (*path, key) for key in annotations if key in _KEYS}
+        paths = {LIST_KEYS[key].name: (*path, key) for key in annotations if key in LIST_KEYS}
         yield ConfiguredObject("template", holder.label, holder.namespace, entries, _writers(holder.object, paths))
 
 
@@ -106,10 +99,10 @@ def _strays(subject: Subject, installation: Installation) -> Iterator[Configured
     workload = subject.workload
     kept = {} if workload.bare or workload.template is None else fields.annotations(workload.template)
     for pod in subject.pods:
-        own = {key: text for key, text in fields.annotations(pod).items() if key in _KEYS and kept.get(key) != text}
+        own = {key: text for key, text in fields.annotations(pod).items() if key in LIST_KEYS and kept.get(key) != text}
         if own and not workload.unseen:
             note = "a bare pod" if workload.bare else f"not on {workload.label}'s template; goes with the pod"
-            paths = {_KEYS[key].name: ("metadata", "annotations", key) for key in own}
+            paths = {LIST_KEYS[key].name: ("metadata", "annotations", key) for key in own}
             entries = list(_annotated(own, installation))
             name, namespace = f"pod/{fields.name(pod)}", fields.namespace(pod)
             yield ConfiguredObject("pod", name, namespace, entries, _writers(pod, paths), note)
@@ -117,7 +110,7 @@ def _strays(subject: Subject, installation: Installation) -> Iterator[Configured
 
 def _annotated(annotations: Mapping[str, str], installation: Installation) -> Iterator[Configured]:
     """The items of every annotation that is, or looks like, a list of exclusions."""
-    for key, exclusion_list in _KEYS.items():
+    for key, exclusion_list in LIST_KEYS.items():
         if key not in annotations:
             continue
         note = ""

@@ -50,6 +50,21 @@ def _undone(change: ListChange, words: Sequence[str]) -> Iterator[str]:
             yield f"kubectl fsm {_VERBS[exclusion_list]} {shlex.join([*values, *words])}"
 
 
+def add(exclusion_list: ExclusionList, values: Sequence[str], words: Sequence[str]) -> str:
+    """What writes these values, those left out that no list may hold; empty where none is left."""
+    return undo([ListChange(exclusion_list.name, values, ())], words)
+
+
+def clear(exclusion_list: ExclusionList, words: Sequence[str]) -> str:
+    """What writes an empty list, also where there is none yet."""
+    return f"kubectl fsm {_VERBS[exclusion_list]} {shlex.join(['--clear', *words])}"
+
+
+def export(style: str, words: Sequence[str]) -> str:
+    """What prints the mesh-wide lists for somebody else to keep."""
+    return f"kubectl fsm exclusions {shlex.join([f'--export={style}', *words])}"
+
+
 def apply(workload: Workload, words: Sequence[str]) -> str:
     """What makes a workload's pods anew: a command where `restart` knows how, else what to do."""
     return _otherwise(workload) or _restart([workload.label], workload.namespace, obstacles.remedy(workload), words)

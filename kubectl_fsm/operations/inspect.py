@@ -14,7 +14,7 @@ from kubectl_fsm.netfilter.model import NAT, Chain, Ruleset
 from kubectl_fsm.netfilter.script import parse, write
 from kubectl_fsm.netfilter.shadows import shadowed
 from kubectl_fsm.netfilter.text import describe
-from kubectl_fsm.operations import hints
+from kubectl_fsm.operations import annotations, hints
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.reports import EntryState, PodRules, RuleLine, SettingState
 
@@ -90,14 +90,14 @@ def likeness(pod: Object, installation: Installation) -> object:
     """What two pods of one workload share if they stand alike."""
     mesh, injector = installation.mesh, installation.injector
     container = workloads.init_container(pod, mesh.init_container)
-    annotations = fields.annotations(pod)
+    own = fields.annotations(pod)
     return (
         workloads.script(container) if container else None,
         workloads.failure(pod, mesh.init_container),
         workloads.succeeded(pod, mesh.init_container),
         mesh.uuid_label in fields.labels(pod),
         *(one.get("name") for one in fields.items(pod, "spec", "initContainers")),
-        *(annotations.get(injector.annotation(found)) for found in injector.pod_lists),
+        *(own.get(injector.annotation(found)) for found in injector.pod_lists),
     )
 
 
@@ -279,11 +279,19 @@ def _covered(script: str) -> Mapping[object, str]:
 
 
 def oddities(subject: Subject, pod: Object | None, installation: Installation) -> Sequence[str]:
-    """Annotations that do not do what they look like: those on a pod only, and those with another mesh's prefix."""
-    stray = pod is not None and not subject.workload.bare
+    """Annotations that do not do what they look like: those on a pod only, and those that nobody reads."""
+    own = {} if pod is None or subject.workload.bare else fields.annotations(pod)
+    injector = installation.injector
+    lost = annotations.strays(injector, own, subject.annotations)
+    strays = {
+        key: text for found, text in lost.items() if (key := injector.annotation(found)) not in subject.annotations
+    }
     return [
-        *(_stray(installation.injector, fields.annotations(pod), subject.annotations) if stray and pod else ()),
-        *_ignored(subject.annotations, installation),
+        *(
+            f"annotation {key}: {text} is on the pod but not on its template; it goes with the pod"
+            for key, text in strays.items()
+        ),
+        *(found.text for found in annotations.ignored(subject.annotations, installation)),
     ]
 
 
@@ -297,25 +305,3 @@ def _notes(subject: Subject, pod: Object | None, found: Situation) -> Sequence[s
         owner = subject.workload.unseen
         notes.append(f"{owner.kind} {owner.name} is not shown: the next pod is taken to be made as this one was")
     return [*notes, *oddities(subject, pod, installation)]
-
-
-def _stray(injector: Injector, pod: Mapping[str, str], template: Mapping[str, str]) -> Sequence[str]:
-    """Annotations of a pod that its owner's template does not have: they go with the pod."""
-    keys = [injector.annotation(exclusion_list) for exclusion_list in injector.pod_lists]
-    return [
-        f"annotation {key}: {pod[key]} is on the pod but not on its template; it goes with the pod"
-        for key in keys
-        if key in pod and key not in template
-    ]
-
-
-def _ignored(annotations: Mapping[str, str], installation: Installation) -> Sequence[str]:
-    """Annotations that look like exclusions but have another mesh's prefix."""
-    others = {mesh.prefix for mesh in MESHES} - {installation.mesh.prefix}
-    suffixes = [found.annotation for found in LISTS if found.annotation]
-    return [
-        f"annotation {prefix}{suffix} does nothing under {installation.mesh.title}; its key is {installation.mesh.prefix}{suffix}"
-        for prefix in sorted(others)
-        for suffix in suffixes
-        if prefix + suffix in annotations
-    ]

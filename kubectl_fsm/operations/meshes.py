@@ -12,6 +12,7 @@ from kubectl_fsm.meshes import (
     FSM,
     MESHES,
     OSM,
+    ExclusionList,
     Injector,
     Installation,
     Mesh,
@@ -128,6 +129,12 @@ def spec(cluster: Cluster, installation: Installation) -> Object:
     if not installation.config:
         return {}
     return fields.part(cluster.get(resource(installation), installation.config_name, installation.namespace), "spec")
+
+
+def missing_lists(installation: Installation) -> Sequence[ExclusionList]:
+    """The lists that its injector reads and its MeshConfig has not, or as null."""
+    traffic = fields.mapping(installation.config, "spec", "traffic")
+    return [found for found in installation.injector.lists if traffic.get(found.field) is None]
 
 
 def _carries_marks(pod: Object, mesh: Mesh) -> bool:

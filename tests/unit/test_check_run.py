@@ -8,6 +8,7 @@ import pytest
 
 from kubectl_fsm import cli
 from kubectl_fsm.checks.catalogue import CHECKS
+from kubectl_fsm.checks.lists import ListHolder
 from kubectl_fsm.checks.model import Seen, check
 from kubectl_fsm.checks.run import look
 from kubectl_fsm.checks.silence import Rule, Silence
@@ -77,6 +78,24 @@ def test_what_cannot_be_read_is_a_finding_however_many_checks_meet_it():
     (found,) = report.items
     assert (found.check, found.severity, found.object, found.seen) == ("unreadable", "error", "ns/shop", error.message)
     assert report.checks[-1].identity == "unreadable"
+
+
+def test_what_stands_in_one_object_is_not_said_of_all_that_it_concerns(tmp_path, capsys):
+    mesh = tmp_path / "mesh.yaml"
+    mesh.write_text(Path(SHOP, "mesh.yaml").read_text().replace("[6379]", "['6379']"))
+    assert cli.main(["check", "-f", SHOP, "--meshconfig", str(mesh), "-o", "json"]) == 1
+    unreadable = [one for one in json.loads(capsys.readouterr().out)["items"] if one["check"] == "unreadable"]
+    said = "MeshConfig: spec.traffic.outboundPortExclusionList[0] is '6379', not a port"
+    assert [(one["object"], one["seen"]) for one in unreadable] == [("MeshConfig/fsm-mesh-config", said)]
+
+
+def test_a_check_of_lists_looks_at_meshconfigs_and_workloads():
+    report = run(at(ListHolder, Seen("a", "b")))
+    assert {item.object for item in report.items} == {
+        "MeshConfig/fsm-mesh-config",
+        *(one.object for one in report.objects if one.object.partition("/")[0] in ("deploy", "sts", "cj")),
+    }
+    assert report.checks[0].looks_at == "MeshConfig, workload"
 
 
 def written(report, identity, name):

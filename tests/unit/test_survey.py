@@ -31,6 +31,11 @@ def full():
     made["spec"] |= {"hostNetwork": True, "nodeSelector": {"kubernetes.io/os": "windows"}, "nodeName": "node"}
     made["spec"]["volumes"] = [{"name": INJECTED_VOLUME}, {"name": "tmp", "emptyDir": {}}]
     made["spec"]["containers"][0] |= {"env": [{"name": "A", "value": "x"}]}
+    made["spec"]["containers"].append({"name": "other", "securityContext": {"runAsUser": 1, "runAsGroup": 2}})
+    made["spec"]["initContainers"].append(
+        {"name": "second", "restartPolicy": "Always", "securityContext": {"runAsUser": 3}}
+    )
+    made["spec"]["securityContext"] = {"runAsUser": 4, "fsGroup": 5}
     made["status"] = {
         "phase": "Pending",
         "podIP": "10.0.0.1",
@@ -57,7 +62,8 @@ def without(obj, *path):
     found = copy.deepcopy(obj)
     below = [found]
     for step in path[:-1]:
-        below = [inner for one in below for inner in (one[step] if isinstance(one[step], list) else [one[step]])]
+        found_there = [one[step] for one in below if step in one]
+        below = [inner for one in found_there for inner in (one if isinstance(one, list) else [one])]
     for one in below:
         one.pop(path[-1], None)
     return found
@@ -89,6 +95,7 @@ def readings(obj):
     yield "its injection, were it new", [str(found) for found in interception._verdicts(bare, None, INSTALLATION)]
     yield "its system", obj["spec"].get("nodeSelector")
     yield "its ports", workloads.container_ports(obj, "sidecar"), workloads.container_ports(obj, "app")
+    yield "its users", [workloads.user(obj, one) for _, one in workloads.side_by_side(obj)]
     yield "its end", [workloads.finished(obj), workloads.lives(obj), fields.text(obj, "status", "phase")]
     yield "its readiness", workloads.is_ready(obj)
     for key, name in named:
