@@ -68,5 +68,11 @@ _ALL: Sequence[Check[Any]] = (
     meshconfig.lists_missing,
     meshconfig.preset_differs,
     drift.outdated,
+    drift.annotation_stray,
+    drift.annotation_misplaced,
+    drift.list_on_namespace,
+    drift.annotation_other_mesh,
+    drift.annotation_unread,
+    drift.annotation_misspelt,
 )
 CHECKS: Mapping[str, Check[Any]] = {one.identity: one for one in _ALL}

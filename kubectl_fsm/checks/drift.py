@@ -1,11 +1,16 @@
 """What is configured against what pods run, and annotations that are not what they look like."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from kubectl_fsm import exclusions, fields
+from kubectl_fsm.checks import mending
 from kubectl_fsm.checks.model import Seen, check
-from kubectl_fsm.checks.views import WorkloadView
+from kubectl_fsm.checks.views import Group, NamespaceView, WorkloadView
+from kubectl_fsm.exclusions import Entry
 from kubectl_fsm.interception import difference
-from kubectl_fsm.operations import hints
+from kubectl_fsm.meshes import ExclusionList, Item
+from kubectl_fsm.operations import annotations, hints
+from kubectl_fsm.operations.annotations import Fault, Ignored
 
 
 @check(
@@ -22,7 +27,135 @@ def outdated(view: WorkloadView) -> Iterator[Seen]:
         if found.state == "outdated":
             now, then = found.now, found.coming.wanted
             changes = ", ".join(difference(now.effective, then)) if now and then else found.reason
-            yield Seen(
-                view.said(group, changes),
-                hints.apply(view.workload, view.scene.cluster.words),
-            )
+            yield Seen(view.said(group, changes), _restart(view, group))
+
+
+@check(
+    "annotation-stray",
+    "warning",
+    WorkloadView,
+    holds="Lists of a pod are on the template that it is made from.",
+    why="A pod reads its annotations when it is made, so one that comes later does nothing; and it goes with the pod.",
+    remedy="Write it to the pod template: `kubectl fsm exclude-port PORT --workload=KIND/NAME`.",
+)
+def annotation_stray(view: WorkloadView) -> Iterator[Seen]:
+    injector = view.installation.injector
+    for group in view.groups if not view.workload.bare and not view.workload.unseen else ():
+        own = fields.annotations(group.pods[0])
+        for found, text in annotations.strays(injector, own, view.annotations).items():
+            if new := [value for value in exclusions.items(text) if not _runs(group, found, value)]:
+                key = injector.annotation(found)
+                seen = view.said(group, f"annotation {key}: {text} is not on the template of {view.workload.label}")
+                yield Seen(seen, mending.addition(view, found, new), ("metadata", "annotations", key), group.pods[0])
+
+
+@check(
+    "annotation-misplaced",
+    "warning",
+    WorkloadView,
+    holds="Lists are on the pod template, not on the workload itself.",
+    why="The injector sees pods, and these have the annotations of the template alone.",
+    remedy="Write it to the pod template: `kubectl fsm exclude-port PORT --workload=KIND/NAME`.",
+)
+def annotation_misplaced(view: WorkloadView) -> Iterator[Seen]:
+    for depth in range(0, len(view.template_path), 2):
+        place = (*view.template_path[:depth], "metadata", "annotations")
+        for key, text in fields.texts(view.object, *place).items():
+            found = annotations.LIST_KEYS.get(key)
+            if found in view.installation.injector.pod_lists and (missing := _missing(view, found, text)):
+                seen = f"annotation {key}: {text} is in {fields.dotted(*place)}, where no injector reads it"
+                yield Seen(seen, mending.addition(view, found, missing), (*place, key))
+
+
+@check(
+    "list-on-namespace",
+    "warning",
+    NamespaceView,
+    holds="Lists are not on a namespace.",
+    why="Of a namespace's annotations the injector reads others, but no list: these ports and ranges are not excluded.",
+    remedy="Write it to the pod templates: `kubectl fsm exclude-port PORT --all -n NAMESPACE`.",
+)
+def list_on_namespace(view: NamespaceView) -> Iterator[Seen]:
+    for key, text in fields.annotations(view.object).items() if view.installation else ():
+        if found := annotations.LIST_KEYS.get(key):
+            words = ["--all", "-n", view.name, *view.scene.cluster.words]
+            command = hints.add(found, [value for value in exclusions.items(text) if value], words)
+            away = mending.metadata(view.scene, view.object, "annotations", {key: None})
+            if not view.scene.cluster.remote:
+                away = f"{away}; write it to the pod templates"
+            mend = f"{command} && {away}" if command and view.scene.cluster.remote else away
+            yield Seen(f"annotation {key}: {text} is on the namespace", mend, ("metadata", "annotations", key))
+
+
+@check(
+    "annotation-other-mesh",
+    "warning",
+    WorkloadView,
+    holds="Annotations have the prefix of the mesh that the workload is in.",
+    why="FSM reads flomesh.io/ alone, OSM and osm-edge openservicemesh.io/, whatever a page of the documentation says.",
+    remedy="Write the key with the other prefix.",
+)
+def annotation_other_mesh(view: WorkloadView) -> Iterator[Seen]:
+    return _ignored(view, Fault.OTHER_MESH)
+
+
+@check(
+    "annotation-unread",
+    "warning",
+    WorkloadView,
+    holds="The installed release, in its mode, reads the lists that the pod template has.",
+    why="What an injector does not know it passes over in silence.",
+    remedy="Take it away, or write to the MeshConfig what the annotation was to do.",
+)
+def annotation_unread(view: WorkloadView) -> Iterator[Seen]:
+    return _ignored(view, Fault.UNREAD)
+
+
+@check(
+    "annotation-misspelt",
+    "warning",
+    WorkloadView,
+    holds="The keys of annotations are spelled as the mesh reads them.",
+    why="The injector passes over a key that it does not know, in silence.",
+    remedy="Write the key that was meant.",
+)
+def annotation_misspelt(view: WorkloadView) -> Iterator[Seen]:
+    return _ignored(view, Fault.MISSPELT)
+
+
+def _ignored(view: WorkloadView, fault: Fault) -> Iterator[Seen]:
+    for found in annotations.ignored(view.annotations, view.installation):
+        if found.fault is fault:
+            yield Seen(found.text, _renamed(view, found), view.annotation_path(found.key))
+
+
+def _renamed(view: WorkloadView, found: Ignored) -> str:
+    """What puts the right key in the place of one that is ignored, or takes it away where there is none."""
+    changes: dict[str, str | None] = {found.key: None}
+    if found.meant:
+        held = view.annotations.get(found.meant, "")
+        if joined := annotations.joined(found.meant, held, view.annotations[found.key]):
+            changes[found.meant] = joined
+    return mending.template(view, "annotations", changes)
+
+
+def _missing(view: WorkloadView, found: ExclusionList, text: str) -> Sequence[str]:
+    """The items of an annotation that the template's own has not."""
+    held = view.annotations.get(view.installation.injector.annotation(found), "")
+    return [value for value in exclusions.items(text) if value and value not in exclusions.items(held)]
+
+
+def _runs(group: Group, found: ExclusionList, value: str) -> bool:
+    """Whether the pods were made with the value: then they are outdated, or somebody else puts it on every pod."""
+    runs = group.situation.now.effective.keys() if group.situation.now else ()
+    plain = str(exclusions.atoi(value)) if found.item is Item.PORT else value
+    return Entry(found, plain).key in runs
+
+
+def _restart(view: WorkloadView, group: Group) -> str:
+    """What replaces the pods, and what comes before it."""
+    command = hints.apply(view.workload, view.scene.cluster.words)
+    found = group.situation
+    if found.coming.state == "refused" or found.refused:
+        return f"mend first what keeps the next pods from starting, then: {command}"
+    return f"if the next pods are to have no rules: {command}" if found.coming.wanted is None else command
