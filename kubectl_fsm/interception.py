@@ -102,7 +102,7 @@ def _verdicts(pod: Object, namespace: Object | None, installation: Installation)
         if said and said.refused:
             yield said
     decided = asked or wanted or Injection(False, f"neither the pod nor its namespace is annotated {key}: enabled")
-    metrics = annotations.get(mesh.metrics_key, "enabled")
+    metrics = annotations.get(mesh.metrics_key) or "enabled"  # an empty value is as good as none
     if decided.injected and answer(metrics) is None:
         yield Injection(False, f"the namespace's annotation {mesh.metrics_key} is {metrics!r}: pods are refused", True)
     yield decided

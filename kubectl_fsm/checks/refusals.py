@@ -194,7 +194,7 @@ def _says(text: str) -> _Mend:
 
 _MESHS: Sequence[tuple[str, _Mend]] = (
     (r"Invalid (?:port value|IP range) '([^']*)' specified for annotation '([^']+)'", _bad_list),
-    (r'(?i)invalid (?:annotation value for key|value specified for annotation) "([^"]+)"', _bad_switch),
+    (r'(?i)invalid .*value (?:for key|specified for annotation) "([^"]+)"', _bad_switch),
     (r"failed calling webhook .*(?:x509|certificate)", _untrusted),
     (r"failed calling webhook", _away),
     ("", _log),

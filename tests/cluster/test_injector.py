@@ -116,6 +116,7 @@ def unchanged(_):
         ({"annotations": {INJECTION: "on"}}, annotated(INJECTION, "no"), f'key "{INJECTION}": on'),
         ({}, annotated(INJECTION, ""), f'key "{INJECTION}": '),
         ({"annotations": {METRICS: "Enabled"}}, unchanged, "injected"),
+        ({"annotations": {METRICS: ""}}, unchanged, "injected"),
         ({"annotations": {METRICS: "on"}}, unchanged, f'key "{METRICS}": on'),
         ({"annotations": {METRICS: "on"}}, annotated(INJECTION, "no"), "left"),
         ({}, annotated(METRICS, "on"), "injected"),

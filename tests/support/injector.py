@@ -237,8 +237,9 @@ class StandIn:
             for metadata in (pod["metadata"], owner["metadata"])
         )
         wanted = inherited if own is None else own
-        if wanted:
-            _toggle(owner["metadata"], f"{self._flavour.prefix}metrics")
+        metrics = f"{self._flavour.prefix}metrics"
+        if wanted and owner["metadata"].get("annotations", {}).get(metrics):
+            _toggle(owner["metadata"], metrics)
         return bool(wanted)
 
     def _spec(self, *, dry_run: bool) -> Spec:

@@ -59,8 +59,10 @@ func inject(api *apiServer, mesh mesh, config meshConfigSpec, pod *pod, namespac
 	if err != nil || !wanted {
 		return nil, err
 	}
-	if _, _, err := toggle(owner.Metadata, prefix+"metrics"); err != nil {
-		return nil, err
+	if owner.Metadata.Annotations[prefix+"metrics"] != "" {
+		if _, _, err := toggle(owner.Metadata, prefix+"metrics"); err != nil {
+			return nil, err
+		}
 	}
 	return patch(config, pod)
 }
