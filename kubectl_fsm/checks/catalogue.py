@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubectl_fsm.checks import drift, injection, modes, namespaces, opinion, refusals, startup, webhook
 from kubectl_fsm.checks import (
     application,
     drift,
@@ -11,6 +10,7 @@ from kubectl_fsm.checks import (
     meshconfig,
     modes,
     namespaces,
+    opinion,
     refusals,
     startup,
     values,

@@ -12,7 +12,7 @@ import yaml
 
 TOP = Path(__file__).parents[2]
 CASES = TOP / "tests" / "checks" / "init-failed"
-FAILING, PASSING = ((CASES / name).read_text() for name in ("too-many-ports.yaml", "ended-well.yaml"))
+FAILING, PASSING = ((CASES / name).read_text() for name in ("no-module.yaml", "ended-well.yaml"))
 SILENCE = "silence: [{check: init-failed, reason: being mended}]"
 HOOKS = ".pre-commit-hooks.yaml"
 ACTION = yaml.safe_load((TOP / "examples" / "github-action" / "check.yaml").read_text())
