@@ -5,6 +5,8 @@ Each carries the line that says what went wrong, the line that says what to do (
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class FsmError(Exception):
     """Something went wrong that the user can understand and mend."""
@@ -29,7 +31,15 @@ class InvalidExclusion(FsmError):
 
 
 class InvalidObject(FsmError):
-    """An object from a cluster or a file does not have the shape that its kind promises."""
+    """An object from a cluster or a file does not have the shape that its kind promises.
+
+    Where the error knows them, `object` is the one and `path` the field in it.
+    """
+
+    def __init__(self, message: str, hint: str = "", obj: object = None, path: Sequence[str | int] = ()) -> None:
+        super().__init__(message, hint)
+        self.object = obj
+        self.path = path
 
 
 class RulesSyntaxError(FsmError):

@@ -173,7 +173,8 @@ def _at(obj: Object, path: tuple[Step, ...]) -> Any:
 
 
 def _wrong(obj: Object, path: Sequence[Step], wanted: str, found: object) -> InvalidObject:
-    return InvalidObject(f"{place(obj, *path)} is {_kind(found)}, not {wanted}")
+    root, start = (obj.root, obj.path) if isinstance(obj, Part) else (obj, ())
+    return InvalidObject(f"{place(obj, *path)} is {_kind(found)}, not {wanted}", obj=root, path=(*start, *path))
 
 
 def _kind(value: object) -> str:

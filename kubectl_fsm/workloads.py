@@ -106,7 +106,7 @@ def completed(obj: Object) -> bool:
 def side_by_side(pod: Object) -> Iterator[tuple[tuple[Step, ...], Object]]:
     """The containers that run at one time, with their places: also init containers that go on running."""
     for key in ("containers", "initContainers"):
-        for index, container in enumerate(fields.items(pod, "spec", key)):
+        for index, container in enumerate(fields.parts(pod, "spec", key)):
             if key == "containers" or container.get("restartPolicy") == "Always":
                 yield ("spec", key, index), container
 

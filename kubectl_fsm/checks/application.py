@@ -20,7 +20,7 @@ from kubectl_fsm.meshes import HEALTH_CHECK_PORT, INBOUND_RESERVED_PORTS, OSM, R
 def container_on_reserved_port(view: WorkloadView) -> Iterator[Seen]:
     taken = _taken(view)
     for place, container in _containers(view) if view.injection.injected else ():
-        for index, port in enumerate(fields.items(container, "ports")):
+        for index, port in enumerate(fields.parts(container, "ports")):
             number = fields.number(port, "containerPort") or 0
             if number in taken and port.get("protocol", "TCP") == "TCP":
                 seen = f"container {fields.text(container, 'name')} listens on {number}: {taken[number]}"

@@ -115,7 +115,8 @@ class _Run:
         except (InvalidObject, InvalidExclusion, RulesSyntaxError) as error:
             if error.message not in self._unreadable:
                 self._unreadable.add(error.message)
-                self._find(UNREADABLE, Seen(error.message, "mend the field that is named"), view, subject)
+                path = error.path if isinstance(error, InvalidObject) and error.object is view.object else ()
+                self._find(UNREADABLE, Seen(error.message, "mend the field that is named", path), view, subject)
             return ""
         for seen in found:
             self._find(text(check), seen, view, subject)

@@ -283,8 +283,9 @@ class WorkloadView(ListHolder):
         """Whether it has to do with the mesh: its namespace is part of it, or its pods are."""
         if self.namespace is None:
             return True
-        marked = any(self.installation.mesh.uuid_label in fields.labels(pod) for pod in self.subject.pods)
-        return marked or self.installation.mesh.monitored_label in fields.labels(self.namespace)
+        labels = [fields.mapping(one, "metadata", "labels") for one in (self.namespace, *self.subject.pods)]
+        mesh = self.installation.mesh
+        return mesh.monitored_label in labels[0] or any(mesh.uuid_label in one for one in labels[1:])
 
     @cached_property
     def injection(self) -> Injection:

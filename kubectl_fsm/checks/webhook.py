@@ -48,7 +48,7 @@ class _Webhook(NamedTuple):
     def asks_about_pods(self) -> bool:
         return any(
             _holds(rule, "apiGroups", "") and _holds(rule, "operations", "CREATE") and _holds(rule, "resources", "pods")
-            for rule in fields.items(self.configuration, *self.path, "rules")
+            for rule in fields.parts(self.configuration, *self.path, "rules")
         )
 
     def selects(self, namespace: Object) -> bool:
@@ -171,7 +171,7 @@ def _unreachable(scene: Scene, reference: Object) -> str:
     endpoints = [
         fields.mapping(one, "conditions").get("ready") is not False
         for found in scene.list(ENDPOINT_SLICES, namespace, f"{SERVICE_NAME}={name}")
-        for one in fields.items(found, "endpoints")
+        for one in fields.parts(found, "endpoints")
     ]
     return "" if any(endpoints) else f"0 of {len(endpoints)} endpoints are ready"
 
