@@ -108,6 +108,12 @@ class Entry(NamedTuple):
         """Equal for entries that mean the same to iptables."""
         return self.list.name, network(self.value) if self.list.item is Item.RANGE else self.value
 
+    def holds(self, other: "Entry") -> bool:
+        """Whether it is for all that another entry of such a list is for."""
+        if self.list.item is Item.INTERFACE:
+            return self.value.endswith("+") and other.value.startswith(self.value[:-1])
+        return covers(self.value, other.value) if self.list.item is Item.RANGE else self.value == other.value
+
 
 class Settings(NamedTuple):
     """What steers the rules besides the lists: `spec.sidecar` of the MeshConfig.

@@ -28,6 +28,7 @@ from kubectl_fsm.netfilter.matches import (
     always,
 )
 from kubectl_fsm.netfilter.model import NAT, Chain, Rule, Ruleset
+from kubectl_fsm.netfilter.rules import write
 from kubectl_fsm.netfilter.targets import Goto, Jump, Log, Plain, SetMark
 from kubectl_fsm.netfilter.values import MAX_PORT
 
@@ -48,6 +49,10 @@ class Shadow(NamedTuple):
     rule: Rule
     by: Rule
     by_chain: str
+
+    def __str__(self) -> str:
+        """The earlier rule, as iptables writes it."""
+        return f"-A {self.by_chain} {write(self.by)}"
 
 
 class _Site(NamedTuple):

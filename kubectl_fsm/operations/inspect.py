@@ -9,10 +9,10 @@ from kubectl_fsm.errors import RulesSyntaxError
 from kubectl_fsm.exclusions import Effective, Entry, Settings, problems
 from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import Injection, Running, Upcoming
-from kubectl_fsm.meshes import LISTS, MESHES, Injector, Installation
+from kubectl_fsm.meshes import EXCLUDED_RANGES, INCLUDED_RANGES, LISTS, MESHES, Injector, Installation
 from kubectl_fsm.netfilter.model import NAT, Chain, Ruleset
 from kubectl_fsm.netfilter.script import parse, write
-from kubectl_fsm.netfilter.shadows import shadowed
+from kubectl_fsm.netfilter.shadows import Shadow, shadowed
 from kubectl_fsm.netfilter.text import describe
 from kubectl_fsm.operations import annotations, hints
 from kubectl_fsm.operations.survey import Subject
@@ -241,41 +241,84 @@ def _rules(ruleset: Ruleset, situation: Situation, *, shadows: bool) -> Sequence
             why=found.why,
             sources=list(dict.fromkeys(source for entry in found.entries for source in entry.sources)),
             decides=found.decides,
-            shadowed_by=because.get((found.chain, found.position), ""),
+            shadowed_by=str(because.get((found.chain, found.position), "")),
         )
         for found in interception.explain(ruleset, situation.injector, situation.known)
     ]
 
 
 @lru_cache(maxsize=64)
-def _shadows(chains: tuple[Chain, ...]) -> Mapping[tuple[str, int], str]:
+def _shadows(chains: tuple[Chain, ...]) -> Mapping[tuple[str, int], Shadow]:
     """Why rules of these chains never match, by chain and position: looked for once, however many pods run the same."""
     ruleset = Ruleset({NAT: {chain.name: chain for chain in chains}})
-    return {(found.chain, found.position): f"-A {found.by_chain} {write(found.by)}" for found in shadowed(ruleset)}
+    return {(found.chain, found.position): found for found in shadowed(ruleset)}
+
+
+class Idle(NamedTuple):
+    """An entry that does nothing. `text` says why, and goes on from its name.
+
+    `kind` is `twin` of what an earlier one says in other words, `covered` where something else does the same to all that
+    it is for, `overridden` where an earlier rule does something else to it, `outside` for what is excluded where nothing
+    is intercepted anyway.
+    """
+
+    entry: Entry
+    kind: str
+    text: str
 
 
 def idle(coming: Upcoming, script: str) -> Iterator[str]:
-    """Entries of the next pod, whose script is given, that do nothing: there twice, or taken by an earlier rule."""
-    covered = _covered(script) if script else {}
-    for entry in coming.wanted.entries if coming.wanted else ():
+    """What to say of the entries of the next pod, whose script is given, that do nothing or are there twice."""
+    wanted = coming.wanted or _NOTHING
+    found = {one.entry: one for one in idle_entries(wanted, script)}
+    for entry in wanted.entries:
         if len(entry.sources) > 1:
             yield f"{entry.list.name} {entry.value} is in {' and '.join(entry.sources)}: one of them is enough"
-        if entry.key in covered:
-            yield f"{entry.list.name} {entry.value} ({', '.join(entry.sources)}) never matches: {covered[entry.key]}"
+        if entry in found:
+            yield f"{entry.list.name} {entry.value} ({', '.join(entry.sources)}) {found[entry].text}"
+
+
+def idle_entries(wanted: Effective, script: str) -> Iterator[Idle]:
+    """The entries of a union that do nothing, given the script that it leads to; none where that is empty."""
+    shadows = _shadowed(script) if script else {}
+    included = wanted.of(INCLUDED_RANGES)
+    said: dict[object, str] = {}
+    for entry in wanted.entries if script else ():
+        first = said.setdefault(entry.key, entry.value)
+        wider = next((one for one in wanted.of(entry.list) if one.key != entry.key and one.holds(entry)), None)
+        outside = entry.list is EXCLUDED_RANGES and included and not any(_overlap(entry, one) for one in included)
+        if first != entry.value:
+            yield Idle(entry, "twin", f"means the same as {first}")
+        elif entry.key in shadows:
+            by, alike = shadows[entry.key]
+            yield Idle(entry, "covered" if alike else "overridden", f"never matches: {by}")
+        elif wider:
+            yield Idle(entry, "covered", f"adds nothing to {wider.value}")
+        elif outside:
+            yield Idle(entry, "outside", "is outside the included ranges: nothing there is intercepted anyway")
+
+
+def _overlap(one: Entry, other: Entry) -> bool:
+    return one.holds(other) or other.holds(one)
 
 
 @lru_cache(maxsize=64)
-def _covered(script: str) -> Mapping[object, str]:
-    """Entries whose rules never match in a script, with what takes all they would; most pods share a few scripts."""
+def _shadowed(script: str) -> Mapping[object, tuple[str, bool]]:
+    """Entries no rule of which ever matches in a script: what takes all they would, and whether it does the same."""
     found = interception.read_script(script)
     because = _shadows(tuple(found.ruleset.tables[NAT].values()))
-    explained = interception.explain(found.ruleset, next(iter(found.injectors), None), found.effective)
-    return {
-        entry.key: because[one.chain, one.position]
-        for one in explained
-        if (one.chain, one.position) in because
-        for entry in one.entries
-    }
+    explained = [*interception.explain(found.ruleset, next(iter(found.injectors), None), found.effective)]
+    effects = {(one.chain, one.rule): one.effect for one in explained}
+    taken: dict[object, tuple[str, bool]] = {}
+    matching: set[object] = set()
+    for one in explained:
+        by = because.get((one.chain, one.position))
+        keys = {entry.key for entry in one.entries if one.rule.matches}
+        if by is None:
+            matching |= keys
+        else:
+            taken |= dict.fromkeys(keys, (str(by), effects.get((by.by_chain, by.by)) == one.effect))
+    return {key: why for key, why in taken.items() if key not in matching}
 
 
 def oddities(subject: Subject, pod: Object | None, installation: Installation) -> Sequence[str]:

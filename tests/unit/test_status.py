@@ -235,6 +235,49 @@ class TestRemarks:
         assert only(deployment(), running("web-1")).idle == []
 
     @pytest.mark.parametrize(
+        ("lists", "said"),
+        [
+            (
+                {"outboundIPRangeExclusionList": ["10.1.0.0/16", "10.0.0.0/8"]},
+                ["outbound-ip 10.1.0.0/16 (MeshConfig) adds nothing to 10.0.0.0/8"],
+            ),
+            (
+                {"outboundIPRangeExclusionList": ["10.1.0.7/16", "10.1.0.0/16"]},
+                ["outbound-ip 10.1.0.0/16 (MeshConfig) means the same as 10.1.0.7/16"],
+            ),
+            (
+                {"networkInterfaceExclusionList": ["net+", "net1", "eth1"]},
+                ["interface net1 (MeshConfig) adds nothing to net+"],
+            ),
+            (
+                {
+                    "outboundIPRangeInclusionList": ["10.0.0.0/8", "10.1.0.0/16"],
+                    "outboundIPRangeExclusionList": ["192.168.0.0/16", "10.1.0.0/15"],
+                },
+                [
+                    "outbound-ip 192.168.0.0/16 (MeshConfig) is outside the included ranges: nothing there is intercepted anyway",
+                    "included-ip 10.1.0.0/16 (MeshConfig) never matches: -A FSM_PROXY_OUTBOUND -d 10.1.0.0/15 -j RETURN",
+                ],
+            ),
+            (
+                {"outboundIPRangeInclusionList": ["10.1.0.0/16"], "outboundIPRangeExclusionList": ["10.0.0.0/8"]},
+                [
+                    "included-ip 10.1.0.0/16 (MeshConfig) never matches: -A FSM_PROXY_OUTBOUND -d 10.0.0.0/8 -j RETURN",
+                ],
+            ),
+            ({"outboundIPRangeInclusionList": ["10.0.0.0/8"], "outboundIPRangeExclusionList": ["10.1.0.0/16"]}, []),
+            (
+                {"outboundIPRangeExclusionList": ["0.0.0.0/0"], "outboundPortExclusionList": [80]},
+                [
+                    "outbound-port 80 (MeshConfig) never matches: -A FSM_PROXY_OUTBOUND -d 0.0.0.0/0 -j RETURN",
+                ],
+            ),
+        ],
+    )
+    def test_each_way_to_do_nothing(self, lists, said):
+        assert only(deployment(), running("web-1"), config=meshconfig(**lists)).idle == said
+
+    @pytest.mark.parametrize(
         ("obj", "owner", "said"),
         [
             (deployment(paused=True), "Deployment", "its rollout is paused: no pod is replaced until it is resumed"),
