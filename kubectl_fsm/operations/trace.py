@@ -4,23 +4,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from kubectl_fsm import fields, interception, tracing, verdicts
+from kubectl_fsm import fields, tracing, verdicts
 from kubectl_fsm.cluster.interface import CONFIG_MAPS, PODS, Cluster
 from kubectl_fsm.errors import Forbidden, NotFound
-from kubectl_fsm.exclusions import Effective
 from kubectl_fsm.fields import Object
-from kubectl_fsm.interception import Explained
-from kubectl_fsm.meshes import FSM, SIDECAR_UID, Injector, Installation
-from kubectl_fsm.netfilter.model import Rule, Ruleset
+from kubectl_fsm.meshes import FSM, SIDECAR_UID, Installation
 from kubectl_fsm.operations import configured, hints, instances, meshes, targets
 from kubectl_fsm.operations.destinations import Destination, Finder, Route
 from kubectl_fsm.operations.inspect import Situation, situation
 from kubectl_fsm.operations.instances import Instance, StandIns
 from kubectl_fsm.operations.owners import Owners
+from kubectl_fsm.operations.sides import side_after, side_now
 from kubectl_fsm.operations.targets import Selection
 from kubectl_fsm.reports import Moment, TraceEnd, TraceReport
 from kubectl_fsm.services import Kind
-from kubectl_fsm.tracing import NO_RULES, Call, Course, Decision, Result, Side
+from kubectl_fsm.tracing import Call, Course, Decision, Result, Side
 
 CILIUM = ("cilium-config", "kube-system")
 _SOCKET_BALANCING: Mapping[str, Sequence[str]] = {
@@ -31,15 +29,6 @@ _SOCKET_BALANCING: Mapping[str, Sequence[str]] = {
 """Settings that switch it on; the second is that of Cilium up to 1.11."""
 _IMAGE_UID = 0
 """The user that a process is taken to be where only its image tells: any but the sidecar's meets the same rules."""
-
-
-_STATES: Mapping[str, str] = {
-    "no-interception": "has no rules of its own",
-    "failed": "does not start",
-    "refused": "is refused",
-    "external": "has rules from elsewhere",
-}
-"""What is said of pods in states in which their rules are not known."""
 
 
 class Request(NamedTuple):
@@ -77,7 +66,7 @@ def trace(cluster: Cluster, request: Request) -> Traced:
     installations, (subject,), balancing = cluster.gather(
         lambda: meshes.find(cluster, request.control_plane),
         lambda: targets.select(cluster, owners, Selection((request.source,), request.namespace)),
-        lambda: _socket_balancing(cluster),
+        lambda: socket_balancing(cluster),
     )
     clients = instances.of_subject(subject, stand_ins)
     client = clients[0]
@@ -115,7 +104,6 @@ class _Scenery:
             self.namespaces |= known
         self.notes = list(dict.fromkeys(found.note for found in installations if found.note))
         self._situations: dict[str, Situation] = {}
-        self._whys: dict[tuple[str, Injector, Effective], Mapping[tuple[str, str, Rule], Explained]] = {}
 
     def installation(self, instance: Instance) -> Installation:
         namespace = self.namespaces.get(instance.namespace)
@@ -139,49 +127,12 @@ class _Scenery:
         if instance.pod is None or not fields.mapping(instance.pod, "status"):
             return None
         found = self.situation(instance)
-        side = self._side(instance, found.reason)
-        if found.now:
-            whys = self._explained(found.script, found.now.ruleset, found.injector, found.known)
-            return side._replace(ruleset=found.now.ruleset, whys=whys, mesh=str(found.installation))
-        reason = f"{instance.title} {_STATES.get(found.state)}: {found.reason}"
-        return _without_rules(side, found.state, found.installation) or side._replace(reason=reason)
+        return side_now(found, instance.title, instance.address, assumed=instance.assumed)
 
     def after(self, instance: Instance) -> Side:
         """The pod that the next restart brings, at the same address."""
         found = self.situation(instance)
-        side = self._side(instance, found.coming.reason)
-        if found.coming.wanted is not None:
-            if found.refused:
-                more = f" (and {len(found.refused) - 1} more)" if len(found.refused) > 1 else ""
-                return side._replace(reason=f"{found.refused[0]}{more}")
-            ruleset = interception.read_script(found.next_script).ruleset
-            whys = self._explained(found.next_script, ruleset, found.installation.injector, found.coming.wanted)
-            return side._replace(ruleset=ruleset, whys=whys, mesh=str(found.installation))
-        reason = f"the next pod of {instance.title} {_STATES.get(found.coming.state)}: {found.coming.reason}"
-        return _without_rules(side, found.coming.state, found.installation) or side._replace(reason=reason)
-
-    def _side(self, instance: Instance, reason: str) -> Side:
-        config = self.installation(instance).config
-        tls = fields.boolean(config, "spec", "sidecar", "sidecarDisabledMTLS") is not True
-        return Side(instance.title, instance.address, instance.assumed, None, reason, tls=tls)
-
-    def _explained(
-        self, script: str, ruleset: Ruleset, injector: Injector, known: Effective
-    ) -> Mapping[tuple[str, str, Rule], Explained]:
-        key = script, injector, known
-        if key not in self._whys:
-            explained = interception.explain(ruleset, injector, known)
-            self._whys[key] = {(one.hook, one.chain, one.rule): one for one in explained}
-        return self._whys[key]
-
-
-def _without_rules(side: Side, state: str, installation: Installation) -> Side | None:
-    """The pod in a state in which nothing is taken: without a sidecar, or with one that nothing leads to."""
-    if state == "not-injected":
-        return side._replace(ruleset=NO_RULES)
-    if state == "no-interception" and installation.mode in ("", "none"):
-        return side._replace(ruleset=NO_RULES, mesh=str(installation))
-    return None
+        return side_after(found, instance.title, instance.address, assumed=instance.assumed)
 
 
 def _namespaces(client: Instance, route: Route) -> set[str]:
@@ -255,7 +206,7 @@ class _Balancing(NamedTuple):
     unknown: str = ""
 
 
-def _socket_balancing(cluster: Cluster) -> _Balancing:
+def socket_balancing(cluster: Cluster) -> _Balancing:
     """Whether Cilium does, by its own configuration."""
     name, namespace = CILIUM
     try:
