@@ -47,6 +47,11 @@ class ListHolder:
         """What its pods' rules are made from, its own entries and those of others; empty where they have no rules."""
         raise NotImplementedError
 
+    @property
+    def script(self) -> str:
+        """What the next pod's init container runs; empty where it has none, or the pod cannot start with it."""
+        raise NotImplementedError
+
     def place(self, found: ExclusionList, value: str = "") -> Sequence[Step]:
         """The field that keeps a list, or where it has one that of a value."""
         raise NotImplementedError

@@ -51,7 +51,7 @@ def look(scene: Scene, checks: Sequence[Check[Any]], silence: Silence, *, detail
         origin=scene.cluster.origin,
         scope=scene.scope,
         outside=scene.outside,
-        notes=[*notes, *run.notes],
+        notes=[*notes, *scene.notes, *run.notes],
         detailed=detailed,
     )
 

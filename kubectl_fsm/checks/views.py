@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
-from kubectl_fsm import exclusions, fields, interception, workloads
+from kubectl_fsm import exclusions, fields, generator, interception, workloads
 from kubectl_fsm.checks.lists import ListHolder
 from kubectl_fsm.cluster.interface import BUILT_IN, Cluster, Resource
 from kubectl_fsm.errors import Forbidden, NotFound
@@ -43,8 +43,9 @@ def named(objects: Sequence[Object]) -> str:
 class Scene:
     """A cluster, or files, and the part of it that is to be checked.
 
-    `scope` is the one namespace that is looked at, empty for all. What was read once is kept, also that it may not be
-    read. `owners` know the workloads read so far. With `narrowed` there may be other meshes than the `installations`.
+    `scope` is the one namespace that is looked at, empty for all; `whole` is whether all that is in it is, and not only
+    what was named. What was read once is kept, also that it may not be read. `owners` know the workloads read so far.
+    With `narrowed` there may be other meshes than the `installations`.
     """
 
     cluster: Cluster
@@ -54,6 +55,9 @@ class Scene:
     subjects: Sequence[Subject]
     scope: str
     narrowed: bool = False
+    whole: bool = False
+    notes: dict[str, None] = field(default_factory=dict)
+    """What was looked at in part only, and why."""
     _listed: dict[tuple[Resource, str, str, str], Sequence[Object] | Forbidden] = field(default_factory=dict)
     _kinds: dict[str, Resource | NotFound] = field(default_factory=dict)
     _made: dict[Any, Any] = field(default_factory=dict)
@@ -74,6 +78,20 @@ class Scene:
         if isinstance(found, Forbidden):
             raise found
         return found
+
+    def wide(self, kind: Resource | str) -> Sequence[Object]:
+        """Those of all namespaces; where these may not be listed those of the one namespace looked at, with a note.
+
+        Raises `Forbidden` where that may not be listed either.
+        """
+        try:
+            return self.named(kind) if isinstance(kind, str) else self.list(kind)
+        except Forbidden as error:
+            if not self.scope:
+                raise
+            found = self.named(kind, self.scope) if isinstance(kind, str) else self.list(kind, self.scope)
+            self.notes[f"looked at in namespace {self.scope} only: {error.message}"] = None
+            return found
 
     def named(self, kind: str, namespace: str = "") -> Sequence[Object]:
         """All objects of a kind such as `traffictargets.access.smi-spec.io`, nothing where there is none. Raises `Forbidden`."""
@@ -181,6 +199,12 @@ class MeshView(ListHolder):
             exclusions.effective(installation.injector, {}, installation.spec) if installation.intercepts else _NOTHING
         )
 
+    @property
+    def script(self) -> str:
+        if not self.installation.intercepts or exclusions.problems(self.union):
+            return ""
+        return generator.script(self.installation.injector, self.union)
+
     def place(self, found: ExclusionList, value: str = "") -> Sequence[Step]:
         held = [str(one) for one in exclusions.raw_values(found, self.installation.spec)]
         return "spec", "traffic", found.field, *([held.index(value)] if value in held else [])
@@ -206,7 +230,7 @@ class NamespaceView:
     @property
     def workloads(self) -> Sequence["WorkloadView"]:
         """The workloads looked at that are in it."""
-        return self.scene.once(_by_namespace).get(self.name, ())
+        return self.scene.once(by_namespace).get(self.name, ())
 
 
 class Group(NamedTuple):
@@ -282,7 +306,7 @@ class WorkloadView(ListHolder):
     def meshed(self) -> bool:
         """Whether it has to do with the mesh: its namespace is part of it, or its pods are."""
         if self.namespace is None:
-            return True
+            return self.workload.namespace != self.installation.namespace
         labels = [fields.mapping(one, "metadata", "labels") for one in (self.namespace, *self.subject.pods)]
         mesh = self.installation.mesh
         return mesh.monitored_label in labels[0] or any(mesh.uuid_label in one for one in labels[1:])
@@ -306,12 +330,14 @@ class WorkloadView(ListHolder):
         """The next pod's lists; empty where it will have no rules."""
         return self.coming.wanted or _NOTHING
 
+    @property
+    def script(self) -> str:
+        return "" if self.next.refused else self.next.next_script
+
     @cached_property
     def ruleset(self) -> Ruleset | None:
         """The next pod's rules; None where it has none, or cannot start with them."""
-        if not self.next.next_script or self.next.refused:
-            return None
-        return interception.read_script(self.next.next_script).ruleset
+        return interception.read_script(self.script).ruleset if self.script else None
 
     def said(self, group: Group, text: str) -> str:
         """The text with the pods that it is said of; of a bare pod alone."""
@@ -330,7 +356,8 @@ class WorkloadView(ListHolder):
         ]
 
 
-def _by_namespace(scene: Scene) -> Mapping[str, Sequence[WorkloadView]]:
+def by_namespace(scene: Scene) -> Mapping[str, Sequence[WorkloadView]]:
+    """The workloads looked at, by namespace."""
     found: dict[str, list[WorkloadView]] = {}
     for view in scene.workloads:
         found.setdefault(view.workload.namespace, []).append(view)

@@ -128,7 +128,7 @@ class Finder:
 
     def _to_service(self, service: Object, port: ServicePort) -> Route:
         backends = instances.behind(self._cluster, self._owners, service, self._stand_ins)
-        assumed = not self._cluster.remote and _lacks_address(service)
+        assumed = not self._cluster.remote and lacks_address(service)
         if assumed:
             service = fields.merged(service, {"spec": {"clusterIP": self._stand_ins.service}})
             port = port._replace(address=self._stand_ins.service)
@@ -196,7 +196,7 @@ def _readable(read: Callable[[], Sequence[Object]], resource: Resource, unknown:
         return ()
 
 
-def _lacks_address(service: Object) -> bool:
+def lacks_address(service: Object) -> bool:
     """Whether a manifest leaves it to the API server to give a ClusterIP."""
     return not fields.text(service, "spec", "clusterIP") and fields.text(service, "spec", "type") != "ExternalName"
 

@@ -169,13 +169,13 @@ def _imagined(cluster: Cluster, owners: Owners, service: Object, stand_ins: Stan
         for subject in (survey.subjects(cluster, owners, fields.namespace(service)) if selector else ())
         if selector.items() <= fields.labels(subject.template).items()
     ]
-    found = [instance for subject in selected if _runs(subject) for instance in of_subject(subject, stand_ins)]
+    found = [instance for subject in selected if runs(subject) for instance in of_subject(subject, stand_ins)]
     slices = [_slice(service, instance, number) for number, instance in enumerate(found)]
     known = {instance.address: instance for instance in found}
     return Backends(slices, known, imagined=True, unseen=not selected)
 
 
-def _runs(subject: Subject) -> bool:
+def runs(subject: Subject) -> bool:
     """Whether a workload has pods all the time: not if it is scaled to zero, and not by a schedule."""
     top = subject.workload.top.object
     return bool(subject.pods) or (workloads.replicas(top) != 0 and "jobTemplate" not in fields.mapping(top, "spec"))
@@ -206,14 +206,19 @@ def _slice(service: Object, instance: Instance, number: int) -> Object:
 def _slice_port(service: Object, index: int, pod: Object) -> Object | None:
     """A Service's TCP port as a slice has it; None where no container has a port of the name that it is to lead to."""
     at: tuple[Step, ...] = ("spec", "ports", index)
+    number = target_port(service, index, pod)
+    return None if number is None else {"name": fields.text(service, *at, "name"), "port": number}
+
+
+def target_port(service: Object, index: int, pod: Object) -> int | None:
+    """Where a Service's TCP port number so and so leads to at a pod; None where it leads nowhere there, or is not TCP."""
+    at: tuple[Step, ...] = ("spec", "ports", index)
     if fields.text(service, *at, "protocol") not in ("", services.TCP):
         return None
     target = fields.mapping(service, *at).get("targetPort") or None
     if isinstance(target, str):
-        number = container_port(pod, target)
-    else:
-        number = services.port_number(service, *at, "targetPort" if target else "port")
-    return None if number is None else {"name": fields.text(service, *at, "name"), "port": number}
+        return container_port(pod, target)
+    return services.port_number(service, *at, "targetPort" if target else "port")
 
 
 def application(pod: Object) -> Iterator[int]:

@@ -69,9 +69,6 @@ COMING = {
     READ: {
         ("get", "", "pods/log"),
         ("get", "apiextensions.k8s.io", "customresourcedefinitions"),
-        ("list", "access.smi-spec.io", "traffictargets"),
-        ("list", "policy.flomesh.io", "accesscontrols"),
-        ("list", "policy.flomesh.io", "ingressbackends"),
         ("list", "argoproj.io", "applications"),
     },
 }
@@ -79,6 +76,12 @@ COMING = {
 
 CUSTOM = [Resource(group, "v1alpha1", kind, f"{kind.lower()}s") for group, kind in sorted(CUSTOM_WORKLOADS)]
 APPLICATIONS = Resource("argoproj.io", "v1alpha1", "Application", "applications")
+POLICIES = [
+    Resource("access.smi-spec.io", "v1alpha3", "TrafficTarget", "traffictargets"),
+    Resource("policy.flomesh.io", "v1alpha1", "AccessControl", "accesscontrols"),
+    Resource("policy.flomesh.io", "v1alpha1", "IngressBackend", "ingressbackends"),
+    Resource("policy.openservicemesh.io", "v1alpha1", "IngressBackend", "ingressbackends"),
+]
 
 
 def of_kind(kind, name, api_version="apps/v1"):
@@ -147,8 +150,8 @@ class Guarded(Remote):
         return {"status": {"allowed": self.may(self.reviews[-1])}}
 
     def resource_named(self, text):
-        if text == "applications.argoproj.io":
-            return APPLICATIONS
+        if known := [one for one in (APPLICATIONS, *POLICIES) if one.qualified == text]:
+            return known[0]
         for one in CUSTOM:
             if text == one.kind.lower():
                 return one

@@ -5,6 +5,7 @@ import copy
 import pytest
 
 from kubectl_fsm import fields, interception, workloads
+from kubectl_fsm.checks import addresses, policies
 from kubectl_fsm.errors import InvalidObject
 from kubectl_fsm.meshes import FSM, INJECTED_VOLUME, OSM, Installation
 from kubectl_fsm.operations import meshes, ownership, survey
@@ -29,6 +30,7 @@ def full():
     made["metadata"]["ownerReferences"][0]["uid"] = "2"
     made["metadata"]["managedFields"] = [{"manager": "ann", "time": "then", "fieldsV1": WRITTEN, "operation": "Update"}]
     made["spec"] |= {"hostNetwork": True, "nodeSelector": {"kubernetes.io/os": "windows"}, "nodeName": "node"}
+    made["spec"]["serviceAccountName"] = "web"
     made["spec"]["volumes"] = [{"name": INJECTED_VOLUME}, {"name": "tmp", "emptyDir": {}}]
     made["spec"]["containers"][0] |= {"env": [{"name": "A", "value": "x"}]}
     made["spec"]["containers"].append({"name": "other", "securityContext": {"runAsUser": 1, "runAsGroup": 2}})
@@ -39,6 +41,7 @@ def full():
     made["status"] = {
         "phase": "Pending",
         "podIP": "10.0.0.1",
+        "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}],
         "conditions": [
             {"type": "Ready", "status": "False", "reason": "Unready", "message": "why", "lastProbeTime": ""}
         ],
@@ -94,6 +97,8 @@ def readings(obj):
     bare = without(obj, "spec", "initContainers")
     yield "its injection, were it new", [str(found) for found in interception._verdicts(bare, None, INSTALLATION)]
     yield "its system", obj["spec"].get("nodeSelector")
+    yield "its account", policies.account(obj)
+    yield "its addresses", addresses.speaks_six(without(obj, "metadata", "deletionTimestamp"))
     yield "its ports", workloads.container_ports(obj, "sidecar"), workloads.container_ports(obj, "app")
     yield "its users", [workloads.user(obj, one) for _, one in workloads.side_by_side(obj)]
     yield "its end", [workloads.finished(obj), workloads.lives(obj), fields.text(obj, "status", "phase")]
