@@ -40,7 +40,7 @@ def outdated(view: WorkloadView) -> Iterator[Seen]:
 )
 def annotation_stray(view: WorkloadView) -> Iterator[Seen]:
     injector = view.installation.injector
-    for group in view.groups if not view.workload.bare and not view.workload.unseen else ():
+    for group in view.groups:
         own = fields.annotations(group.pods[0])
         for found, text in annotations.strays(injector, own, view.annotations).items():
             if new := [value for value in exclusions.items(text) if not _runs(group, found, value)]:

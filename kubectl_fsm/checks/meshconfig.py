@@ -124,7 +124,7 @@ def _differences(view: MeshView, lists: Mapping[ExclusionList, Sequence[str]], m
         now = exclusions.global_values(found, installation.spec)
         if set(then) != set(now):
             yield f"{found.name} {_listed(then)} in the place of {_listed(now)}"
-    if installation.release.mode is not None and mode != installation.mode:
+    if mode != installation.mode:
         yield f"interceptionMode {mode or '(none)'} in the place of {installation.mode or '(none)'}"
 
 

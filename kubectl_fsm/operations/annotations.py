@@ -32,8 +32,6 @@ _KNOWN = (
 """What the meshes read with their prefix, on whatever objects."""
 _NOT_HERE = ("sidecar-injection", "metrics", "monitored-by", "ignore", "reconcile")
 """Labels, and what tells whether there is a sidecar at all: no list is lost by a mistake in these."""
-_OWN = ("cloud-", "service-sync-")
-"""How names begin that the connectors of FSM write for themselves."""
 _PREFIXES = tuple(sorted({mesh.prefix for mesh in MESHES}))
 _SAME_NAME, _SAME_KEY = 0.8, 0.9
 """How much of two names, or of two whole keys, has to be the same to take one for the other."""
@@ -95,7 +93,7 @@ def _meant(key: str, own: str) -> str:
     prefix = place + slash
     near: Sequence[str]
     if prefix in _PREFIXES:
-        judged = prefix == own and name not in _KNOWN and not name.startswith(_OWN)
+        judged = prefix == own and name not in _KNOWN
         near = difflib.get_close_matches(name, _KNOWN, 1, _SAME_NAME) if judged else ()
     elif name in _LISTS:
         near = (name,)
@@ -109,7 +107,7 @@ def _others(annotations: Mapping[str, str], installation: Installation) -> Itera
     """Lists with another mesh's prefix, but for those that are there with the right one as well."""
     mesh = installation.mesh
     for prefix in _PREFIXES:
-        for name in _LISTS if prefix != mesh.prefix else ():
+        for name in _LISTS:
             key, right = prefix + name, mesh.prefix + name
             if key in annotations and not _holds(annotations.get(right), annotations[key]):
                 text = f"annotation {key} does nothing under {mesh.title}; its key is {right}"
