@@ -10,6 +10,7 @@ from kubectl_fsm.checks import (
     idle,
     injection,
     listeners,
+    keepers,
     meshconfig,
     modes,
     namespaces,
@@ -93,5 +94,8 @@ _ALL: Sequence[Check[Any]] = (
     routes.tls_to_application,
     policies.policy_bypassed,
     policies.service_left_out,
+    keepers.edited_beside_keeper,
+    keepers.two_managers,
+    keepers.kept_elsewhere,
 )
 CHECKS: Mapping[str, Check[Any]] = {one.identity: one for one in _ALL}

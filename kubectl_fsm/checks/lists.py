@@ -56,6 +56,10 @@ class ListHolder:
         """The field that keeps a list, or where it has one that of a value."""
         raise NotImplementedError
 
+    def holds(self, found: ExclusionList) -> bool:
+        """Whether there is anything in a list."""
+        raise NotImplementedError
+
     def owns(self, entry: Entry) -> bool:
         """Whether the entry of the union is in this object, be it in others as well."""
         return self.source in entry.sources

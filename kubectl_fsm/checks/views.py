@@ -209,6 +209,9 @@ class MeshView(ListHolder):
         held = [str(one) for one in exclusions.raw_values(found, self.installation.spec)]
         return "spec", "traffic", found.field, *([held.index(value)] if value in held else [])
 
+    def holds(self, found: ExclusionList) -> bool:
+        return bool(exclusions.raw_values(found, self.installation.spec))
+
     @property
     def workloads(self) -> Iterator["WorkloadView"]:
         """The workloads looked at that belong to it."""
@@ -301,6 +304,9 @@ class WorkloadView(ListHolder):
 
     def place(self, found: ExclusionList, value: str = "") -> Sequence[Step]:  # noqa: ARG002 - an annotation is one field
         return self.annotation_path(self.installation.injector.annotation(found))
+
+    def holds(self, found: ExclusionList) -> bool:
+        return self.installation.injector.annotation(found) in self.annotations
 
     @cached_property
     def meshed(self) -> bool:

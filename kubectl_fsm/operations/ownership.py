@@ -1,10 +1,10 @@
 """Who else keeps an object: Argo CD, Flux, Helm. An edit that they would take back is worse than none."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from kubectl_fsm import fields
-from kubectl_fsm.cluster.interface import Cluster
+from kubectl_fsm.cluster.interface import Resource
 from kubectl_fsm.errors import ApiError, NotFound
 from kubectl_fsm.fields import Object
 from kubectl_fsm.reports import Writer
@@ -17,6 +17,13 @@ _FLUX_MANAGERS = ("kustomize-controller", "helm-controller")
 _HELM_MANAGERS = ("helm", "Helm")
 
 
+class Reader(Protocol):
+    """What is asked of a cluster for who keeps an object."""
+
+    def resource_named(self, text: str, /) -> Resource: ...
+    def list(self, resource: Resource, /) -> Iterable[Object]: ...
+
+
 class Keeper(NamedTuple):
     """Another program that writes the object; `takes_back` where it would undo this very edit."""
 
@@ -24,7 +31,7 @@ class Keeper(NamedTuple):
     takes_back: bool
 
 
-def keepers(cluster: Cluster, obj: Object, paths: Sequence[tuple[str, ...]]) -> Sequence[Keeper]:
+def keepers(cluster: Reader, obj: Object, paths: Sequence[tuple[str, ...]]) -> Sequence[Keeper]:
     """Who else keeps the object, given the paths of the fields that the edit changes."""
     labels, annotations = fields.labels(obj), fields.annotations(obj)
     found = []
@@ -56,7 +63,7 @@ def _keeper(name: str, obj: Object, managers: Sequence[str], paths: Sequence[tup
     return Keeper(f"{name} keeps this object, without this field", takes_back=False)
 
 
-def _argo(cluster: Cluster, obj: Object) -> Keeper | None:
+def _argo(cluster: Reader, obj: Object) -> Keeper | None:
     tracking = fields.annotations(obj).get(_ARGO_ID, "").partition(":")[0]
     application = tracking or fields.labels(obj).get(_ARGO_LABEL, "")
     managers = {entry.get("manager") for entry in fields.items(obj, "metadata", "managedFields")}
