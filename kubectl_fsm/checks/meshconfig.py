@@ -17,7 +17,7 @@ from kubectl_fsm.operations import hints, meshes
 
 _MODE = ("spec", "traffic", "interceptionMode")
 _MODE_FIELD = fields.dotted(*_MODE)
-_PRESET, _PRESET_KEY = "preset-mesh-config", "preset-mesh-config.json"
+PRESET, _PRESET_KEY = "preset-mesh-config", "preset-mesh-config.json"
 
 
 @check(
@@ -67,7 +67,7 @@ def lists_missing(view: MeshView) -> Iterator[Seen]:
 def preset_differs(view: MeshView) -> Iterator[Seen]:
     installation = view.installation
     try:
-        preset = view.scene.cluster.get(CONFIG_MAPS, _PRESET, installation.namespace)
+        preset = view.scene.cluster.get(CONFIG_MAPS, PRESET, installation.namespace)
     except NotFound:
         return
     wanted = _spec(preset)

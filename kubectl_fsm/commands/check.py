@@ -1,36 +1,22 @@
 """`kubectl fsm check`."""
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from kubectl_fsm.arguments import Arguments, nearest
-from kubectl_fsm.checks import catalogue, policies, silence
+from kubectl_fsm.checks import catalogue, silence
 from kubectl_fsm.checks.model import SEVERITIES
+from kubectl_fsm.checks.rights import of_checks
 from kubectl_fsm.checks.run import UNREADABLE, look, text
 from kubectl_fsm.checks.views import Scene
-from kubectl_fsm.checks.webhook import CONFIGURATIONS
-from kubectl_fsm.cluster.interface import (
-    CONFIG_MAPS,
-    ENDPOINT_SLICES,
-    EVENTS,
-    JOBS,
-    NAMESPACES,
-    REPLICASETS,
-    SERVICES,
-    STATEFULSETS,
-    Cluster,
-    Connect,
-    Resource,
-)
+from kubectl_fsm.cluster.interface import Cluster, Connect
 from kubectl_fsm.commands.options import FILES, general
-from kubectl_fsm.errors import NotFound, UsageError
+from kubectl_fsm.errors import UsageError
 from kubectl_fsm.operations import meshes, needs, targets
 from kubectl_fsm.operations.owners import Owners
-from kubectl_fsm.operations.rights import READ, Need, Right, Rights
+from kubectl_fsm.operations.rights import ORACLE, READ, Rights
 from kubectl_fsm.operations.targets import Selection
-from kubectl_fsm.operations.trace import CILIUM
 from kubectl_fsm.reports import CatalogueReport, CheckReport, Event
 
 FORMATS = ("wide", "short", "json", "yaml", "name", "junit", "sarif")
@@ -80,19 +66,9 @@ class Check(NamedTuple):
         return look(scene, checks, silenced, detailed=bool(self.selection.names))
 
     def rights(self, cluster: Cluster) -> Rights:
-        scope = self.selection.scope(cluster)
-        places = [place for _, place in needs.control_planes(cluster, self.control_plane)]
-        reads = [(CONFIGURATIONS, ""), *((kind, place) for kind in (SERVICES, ENDPOINT_SLICES) for place in places)]
-        reads += [(kind, scope) for kind in (EVENTS, REPLICASETS, STATEFULSETS, JOBS)]
-        reads += [(kind, place) for kind in (SERVICES, ENDPOINT_SLICES) for place in (scope, "")]
-        reads += [(kind, place) for kind in _served(cluster, policies.KINDS) for place in (scope, "")]
-        own = [Need(Right("list", *one), "checks that look there are left out, and named") for one in reads]
-        wide = [
-            Need(Right("get", CONFIG_MAPS, CILIUM[1], CILIUM[0]), "kube-proxy is assumed"),
-            Need(Right("list", NAMESPACES), "Services of other namespaces are not followed"),
-            *needs.of_owners(cluster, "", "what is behind the Services of other namespaces is not known"),
-        ]
-        return Rights((READ,), [*needs.of_looking(cluster, self.control_plane, self.selection), *own, *wide])
+        looking = needs.of_looking(cluster, self.control_plane, self.selection)
+        own = of_checks(cluster, self.control_plane, self.selection.scope(cluster), ask=self.ask)
+        return Rights((READ, ORACLE) if self.ask else (READ,), [*looking, *own])
 
     def _scene(self, cluster: Cluster) -> Scene:
         owners = Owners(cluster, readable_only=True)
@@ -104,13 +80,6 @@ class Check(NamedTuple):
         )
         narrowed, whole = bool(self.control_plane), not self.selection.names and not self.selection.selector
         return Scene(cluster, owners, installations, namespaces, subjects, scope, narrowed, whole)
-
-
-def _served(cluster: Cluster, kinds: Sequence[str]) -> Iterator[Resource]:
-    """Those of these kinds that there are."""
-    for kind in kinds:
-        with suppress(NotFound):
-            yield cluster.resource_named(kind)
 
 
 class Catalogue(NamedTuple):

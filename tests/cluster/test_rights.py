@@ -27,7 +27,7 @@ READING = {
     "trace to a Service": "trace deploy/web svc/api:80 -n SHOP",
     "trace to an address": "trace deploy/web ADDRESS:80 -n SHOP",
     "trace to a workload": "trace POD deploy/api:8080 -n SHOP",
-    "check": "check -n SHOP",
+    "check": "check -n SHOP --severity info",
     "check -A": "check -A",
     "exclusions": "exclusions -n SHOP",
     "exclusions -A": "exclusions -A -o json",
@@ -127,7 +127,8 @@ def works(plugin, user, argv):
 
 TABLES = {"reading": ([READ], READING), "editing": ([EDIT], EDITING), "restarting": ([RESTART], RESTARTING)}
 TABLES["rolling"] = ([EDIT, RESTART], ROLLING)
-TABLES["asking"] = ([READ, ORACLE], {"rules": "rules deploy/web -n SHOP --from-injector"})
+ASKING = {"rules": "rules deploy/web -n SHOP --from-injector", "check": "check POD -n SHOP --severity info"}
+TABLES["asking"] = ([READ, ORACLE], ASKING)
 
 
 SERVED = ("", "apps", "batch", "discovery.k8s.io", "policy", "autoscaling", "config.flomesh.io")

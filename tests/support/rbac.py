@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from tests.support.control_plane import ControlPlane
+from tests.support.control_plane import APPLY_PATCH, ControlPlane
 
 GROUP = "rbac.authorization.k8s.io"
 REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -124,7 +124,8 @@ class User:
 
     def bind(self, role: str, *namespaces: str) -> None:
         """Give the user a role of docs/rbac.yaml, in these namespaces or in all; return when it counts."""
-        self._cluster.apply(ROLES[role], *(self._binding(role, place) for place in namespaces or [""]))
+        for one in (ROLES[role], *(self._binding(role, place) for place in namespaces or [""])):
+            self._apply(one)
         granted = next(grant for grant in held(role) if not grant.name)
         self._wait([granted._replace(place=place) for place in namespaces or [""]], ())
 
@@ -136,7 +137,8 @@ class User:
             metadata = {"name": name, **({"namespace": place} if place else {})}
             kind = "Role" if place else "ClusterRole"
             role = {"apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": metadata, "rules": rules}
-            self._cluster.apply(role, self._binding(name, place, kind))
+            self._apply(role)
+            self._apply(self._binding(name, place, kind))
         self._wait({one.place: one for one in wanted}.values(), self._granted - wanted)
         self._granted = wanted
 
@@ -145,6 +147,12 @@ class User:
         answer = self._cluster.api("POST", REVIEWS, {"apiVersion": "authorization.k8s.io/v1", "spec": spec})
         allowed: bool = answer["status"]["allowed"]
         return allowed
+
+    def _apply(self, obj: dict[str, Any]) -> None:
+        place = obj["metadata"].get("namespace")
+        where = f"namespaces/{place}/" if place else ""
+        path = f"/apis/{GROUP}/v1/{where}{obj['kind'].lower()}s/{obj['metadata']['name']}?fieldManager=tests"
+        self._cluster.api("PATCH", path, obj, APPLY_PATCH)
 
     def _wait(self, granted: Iterable[Grant], taken: Iterable[Grant]) -> None:
         """A role changes as a whole: one right of each tells."""

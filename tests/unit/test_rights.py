@@ -52,7 +52,13 @@ TABLE = {
         (READ, "web-1 10.0.0.1:80 -n shop"),
         (READ, "web-1 10.96.0.9:80 -n shop"),
     ],
-    "check": [(READ, "-n shop"), (READ, "-A"), (READ, "deploy/web -n shop")],
+    "check": [
+        (READ, "-n shop"),
+        (READ, "-A"),
+        ("", "--list"),
+        (f"{READ} {ORACLE}", "deploy/web -n shop"),
+        (f"{READ} {ORACLE}", "-A --from-injector"),
+    ],
     "restart": [
         (RESTART, "deploy/web -n shop"),
         (RESTART, "web-1 -n shop --no-wait"),
@@ -67,8 +73,6 @@ TABLE = {
 
 COMING = {
     READ: {
-        ("get", "", "pods/log"),
-        ("get", "apiextensions.k8s.io", "customresourcedefinitions"),
         ("list", "argoproj.io", "applications"),
     },
 }
