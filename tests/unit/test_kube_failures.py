@@ -279,3 +279,16 @@ def test_an_interrupt_does_not_wait_for_calls_under_way(server, tmp_path):
     assert all(thread.daemon for thread in threading.enumerate() if thread not in (threading.main_thread(), control_c))
     done.set()
     control_c.join()
+
+
+def test_whether_a_right_was_denied_is_known(server, tmp_path):
+    server.answer(
+        PATH, status(404, "NotFound", "gone"), status(403, "Forbidden", "no"), status(404, "NotFound", "gone")
+    )
+    cluster = connect(tmp_path, server.url)
+    seen = []
+    for _ in range(3):
+        with pytest.raises(ApiError):
+            patch(cluster)
+        seen.append(cluster.denied)
+    assert seen == [False, True, True]

@@ -63,7 +63,8 @@ def test_a_workload_by_name_does_not_pass_for_one_without_pods(words):
 def test_what_an_operator_has_made_may_have_the_same_labels():
     """Nobody can be asked to read the kinds of all operators."""
     stranger = owned(running("db-1"), "Database", "db", "u")
-    cluster = Denying("Database", WEB, running("web-1", "Deployment", "web"), stranger)
+    database = {"apiVersion": "example.com/v1", "kind": "Database", "metadata": {"name": "db", "namespace": "shop"}}
+    cluster = Denying("Database", WEB, running("web-1", "Deployment", "web"), database, stranger)
     assert [pod["metadata"]["name"] for pod in pods(cluster)] == ["web-1"]
 
 
