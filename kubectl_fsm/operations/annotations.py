@@ -1,6 +1,5 @@
 """Annotations that do not do what they look like: another mesh's, misspelt, not read, or lost with their pod."""
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
@@ -89,6 +88,8 @@ def misspelt(annotations: Mapping[str, str], mesh: Mesh) -> Iterator[Ignored]:
 @lru_cache(maxsize=1024)
 def _meant(key: str, own: str) -> str:
     """The key with the mesh's own prefix that was meant; empty where this one is right, or too far from any."""
+    import difflib  # noqa: PLC0415 - where there are annotations at all
+
     place, slash, name = key.rpartition("/")
     prefix = place + slash
     near: Sequence[str]

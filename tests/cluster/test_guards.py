@@ -206,13 +206,13 @@ def test_lists_that_are_null_or_missing(control_plane, fsm, fsm_plugin):
 
 def _nulls(fsm):
     """Set two lists to null; False as long as the older CRD is in force, which does not take it."""
-    if not _accepted(fsm, "Required value", outboundPortExclusionList=None, inboundPortExclusionList=None):
+    if not accepted(fsm, "Required value", outboundPortExclusionList=None, inboundPortExclusionList=None):
         return False
     traffic = fsm.meshconfig()["spec"]["traffic"]
     return traffic.get("outboundPortExclusionList") is None and traffic.get("inboundPortExclusionList") is None
 
 
-def _accepted(fsm, refusal, **traffic):
+def accepted(fsm, refusal, **traffic):
     """Whether the API server stores these fields; an answer that does not say `refusal` is an error of the test."""
     try:
         fsm.set(**traffic)
@@ -233,13 +233,13 @@ def test_a_mode_that_the_crd_no_longer_allows(control_plane, fsm, fsm_plugin):
         mode["interceptionMode"] = {"type": "string"}
     older = control_plane.api("PUT", crd, older)
     control_plane.wait(
-        lambda: _accepted(fsm, "Unsupported value", interceptionMode="iptables"), "the older CRD is in force"
+        lambda: accepted(fsm, "Unsupported value", interceptionMode="iptables"), "the older CRD is in force"
     )
     definition["metadata"]["resourceVersion"] = older["metadata"]["resourceVersion"]
     control_plane.api("PUT", crd, definition)
     modes = (f"iptables-{number}" for number in itertools.count())
     control_plane.wait(
-        lambda: not _accepted(fsm, "Unsupported value", interceptionMode=next(modes)), "the newer CRD is in force"
+        lambda: not accepted(fsm, "Unsupported value", interceptionMode=next(modes)), "the newer CRD is in force"
     )
     done = fsm_plugin.run("exclude-port", "6379")
     assert done.returncode == 0, done.stderr

@@ -85,7 +85,7 @@ def test_what_stands_in_one_object_is_not_said_of_all_that_it_concerns(tmp_path,
     mesh.write_text(Path(SHOP, "mesh.yaml").read_text().replace("[6379]", "['6379']"))
     assert cli.main(["check", "-f", SHOP, "--meshconfig", str(mesh), "-o", "json"]) == 1
     unreadable = [one for one in json.loads(capsys.readouterr().out)["items"] if one["check"] == "unreadable"]
-    said = "MeshConfig: spec.traffic.outboundPortExclusionList[0] is '6379', not a port"
+    said = "MeshConfig fsm-system/fsm-mesh-config: spec.traffic.outboundPortExclusionList[0] is '6379', not a port"
     assert [(one["object"], one["seen"]) for one in unreadable] == [("MeshConfig/fsm-mesh-config", said)]
 
 

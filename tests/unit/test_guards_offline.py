@@ -322,3 +322,12 @@ def test_escapes_of_a_meshconfig_on_a_terminal(monkeypatch, run):
         assert "pwned" in shown + err or argv == ["rules"]
         assert "\x1b]" not in shown + err
         assert "\x07" not in shown + err
+
+
+def test_annotations_that_nobody_reads_are_noted(rules):
+    near, other = f"{PREFIX}oubound-port-exclusion-list", f"{PREFIX}outbound-port-inclusion-list"
+    (item,) = rules([meshconfig(), NAMESPACE, deployment(annotations={near: "1", other: "2", OUT: "3"})], "deploy/web")
+    assert item["notes"][-2:] == [
+        f"annotation {other} does nothing: only interceptionMode ebpf knows it",
+        f"annotation {near} is no key of FSM; the nearest is {OUT}",
+    ]
