@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job without a cluster, on a copy of examples/shop: rules of a workload, a connection followed, an exclusion added, the rules again.
+# The main job without a cluster, on a copy of examples/shop: rules of a workload, a connection followed, a check, an exclusion added, the rules again.
 set -euo pipefail
 
 copy=$(mktemp -d)
@@ -18,6 +18,11 @@ show rules deploy/web -n shop -f .
 echo
 echo "Who takes a connection from there to the back end, and which rule says so:"
 show trace deploy/web svc/api:8080 -n shop -f . -o wide
+
+echo
+echo "What is wrong there, and what mends it (redis is excluded at its clients only):"
+printf '\n$ kubectl fsm check -f .\n'
+kubectl-fsm check -f . || true
 
 echo
 echo "The web pods are to reach the database on port 5432 without the sidecar, so its port goes on their template:"
