@@ -51,26 +51,19 @@ def _refusals(view: WorkloadView) -> Iterator[_Refusal]:
 
 def _children(view: WorkloadView) -> Sequence[Object]:
     """What makes the pods of a workload that makes none itself, such as a CronJob's Jobs."""
-    top, scene = view.workload.top, view.scene
+    top = view.workload.top
     if top.resource in BUILT_IN and top.resource != CRONJOBS:
         return ()
     uid = fields.uid(top.object)
-    known = scene.once(_known).get(uid, ()) if uid else ()
-    if known or not scene.scope or not uid:
-        return known
-    kinds = (JOBS,) if top.resource == CRONJOBS else (REPLICASETS, STATEFULSETS)
+    return view.scene.once(_controlled).get(uid, ()) if uid else ()
+
+
+def _controlled(scene: Scene) -> Mapping[str, Sequence[Object]]:
+    """Objects by the uid of their controller; in one namespace, where maybe a single workload was read, they are listed."""
+    kinds = (JOBS, REPLICASETS, STATEFULSETS) if scene.scope else ()
     listed = [one for kind in kinds for one in scene.list(kind, scene.scope)]
-    return _controlled(listed).get(uid, ())
-
-
-def _known(scene: Scene) -> Mapping[str, Sequence[Object]]:
-    return _controlled([located.object for located in scene.owners.known()])
-
-
-def _controlled(objects: Sequence[Object]) -> Mapping[str, Sequence[Object]]:
-    """Objects by the uid of their controller."""
     found: dict[str, list[Object]] = {}
-    for one in objects:
+    for one in listed or [located.object for located in scene.owners.known()]:
         if owner := workloads.controller(one):
             found.setdefault(owner.uid, []).append(one)
     return found
