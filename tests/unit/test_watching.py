@@ -470,7 +470,7 @@ class TestGivingUp:
         assert time.monotonic() - started > 0.1
 
     def test_a_watch_renews_the_patience(self, server, cluster, stay, monkeypatch):
-        monkeypatch.setattr(watching, "PATIENCE", 0.05)
+        monkeypatch.setattr(watching, "PATIENCE", 1.0)
 
         def long():
             yield added("a", 11)
