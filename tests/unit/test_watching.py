@@ -354,11 +354,11 @@ class TestGoingOn:
     def test_the_request_timeout_does_not_end_a_watch(self, server, tmp_path, stay):
         def slow():
             yield added("a", 11)
-            time.sleep(0.15)
+            time.sleep(1.2)
             yield from stay(added("b", 12))
 
         server.answer(PATH, listing(10), Answer(slow()))
-        with closing(connect(tmp_path, server, request_timeout="50ms").observe(VIEW)) as states:
+        with closing(connect(tmp_path, server, request_timeout="800ms").observe(VIEW)) as states:
             until(states, "a b")
         assert len(server.requests) == 2
 
