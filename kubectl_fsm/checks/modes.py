@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kubectl_fsm.checks import mending
 from kubectl_fsm.checks.model import Seen, check
-from kubectl_fsm.checks.views import MeshView, WorkloadView, label
+from kubectl_fsm.checks.views import MeshView, WorkloadView
 from kubectl_fsm.exclusions import raw_values
 from kubectl_fsm.meshes import Installation
 
@@ -29,7 +29,7 @@ def _pod_level(view: MeshView) -> str:
         return f"write {mode} in spec.traffic.interceptionMode"
     patch = f'{{"spec":{{"traffic":{{"interceptionMode":"{mode}"}}}}}}'
     where = ["-n", view.installation.namespace, "--type=merge", "-p", patch]
-    return mending.kubectl(view.scene, "patch", label(view.object), *where)
+    return mending.kubectl(view.scene, "patch", view.kubectl_name, *where)
 
 
 @check(

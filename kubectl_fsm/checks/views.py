@@ -24,12 +24,15 @@ T = TypeVar("T")
 
 _NAMED = 2
 _NOTHING = Effective((), Settings())
-_LABELS: Mapping[str, str] = {resource.kind: resource.label for resource in BUILT_IN} | {"Namespace": "ns"}
+_LABELS: Mapping[str, str] = {one.kind: one.label for one in BUILT_IN} | {"Namespace": "ns"}
+_GROUPS: Mapping[str, str] = {one.kind: one.group for one in BUILT_IN}
 
 
 def label(obj: Object) -> str:
-    """`deploy/web`, `svc/redis`, `MeshConfig/fsm-mesh-config`."""
-    kind = fields.text(obj, "kind")
+    """`deploy/web`, `svc/redis`, `MeshConfig/fsm-mesh-config`; with the group where a built-in kind has that name."""
+    kind, group = fields.text(obj, "kind"), fields.text(obj, "apiVersion").rpartition("/")[0]
+    if _GROUPS.get(kind, "") != group and kind in _GROUPS:
+        return f"{kind.lower()}.{group}/{fields.name(obj)}"
     return f"{_LABELS.get(kind, kind)}/{fields.name(obj)}"
 
 
