@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from kubectl_fsm import services, tracing
@@ -20,6 +20,10 @@ from kubectl_fsm.tracing import Call, Decision, Dial, Side, Step
 
 CALL = Call(uid=0)
 """Whoever calls: all users but the sidecar's meet the same rules."""
+
+
+_RULING = (EXCLUDED_RANGES, INCLUDED_RANGES, INTERFACES)
+"""The lists beside the ports' that rules of outbound connections are made from."""
 
 
 class Door(NamedTuple):
@@ -44,33 +48,56 @@ class Door(NamedTuple):
 
 
 class Callers:
-    """Workloads looked at whose next pods have the same script."""
+    """Workloads to whose rules any door is the same: they have the same ranges, and one port or none of a door."""
 
     def __init__(self, views: Sequence[WorkloadView]) -> None:
         self.views = views
-        self.side = side(views[0])
+        self.uids = {view.workload.uid for view in views}
         wanted = views[0].wanted
-        self._ports = {one.value for one in wanted.of(OUTBOUND_PORTS)}
         self._ranges = [one.value for one in (*wanted.of(EXCLUDED_RANGES), *wanted.of(INCLUDED_RANGES))]
         self._steps: dict[object, Step] = {}
+
+    @cached_property
+    def _side(self) -> Side:
+        return side(self.views[0])
 
     def bypass(self, door: Door) -> Step | None:
         """What an entry of theirs does to a connection to this door, if it takes it past the sidecar for certain.
 
-        The rules are asked once for all doors that are alike to them.
+        The rules are asked once for all doors that are in the same ranges.
         """
-        number = str(door.number)
-        alike = (
-            number if number in self._ports else "",
-            door.assumed,
-            *(one for one in self._ranges if _within(one, door.port.address)),
-        )
+        alike = door.assumed, *(one for one in self._ranges if _within(one, door.port.address))
         if alike not in self._steps:
             dial = Dial(door.port.address, door.number, assumed=door.assumed)
-            self._steps[alike] = tracing.outbound(CALL, self.side, dial)
+            self._steps[alike] = tracing.outbound(CALL, self._side, dial)
         step = self._steps[alike]
         certain = not step.assumed or "range" not in step.entry
         return step if step.decision is Decision.DIRECT and step.entry and certain else None
+
+
+class Kin:
+    """Workloads whose rules differ by nothing but the ports that they exclude."""
+
+    def __init__(self, views: Sequence[WorkloadView]) -> None:
+        self._views = views
+        self._everybody = Callers(views)
+        self._by_port: dict[str, dict[object, list[WorkloadView]]] = {}
+        for view in views:
+            for entry in view.wanted.of(OUTBOUND_PORTS):
+                self._by_port.setdefault(entry.value, {}).setdefault(entry.sources, []).append(view)
+        self._parts: dict[str, Sequence[Callers]] = {}
+
+    def callers(self, door: Door) -> Sequence[Callers]:
+        """Those that exclude the door's port, by where they do, and those that do not."""
+        number = str(door.number)
+        if number not in self._by_port:
+            return [self._everybody]
+        if number not in self._parts:
+            excluding = list(self._by_port[number].values())
+            known = {id(view) for views in excluding for view in views}
+            others = [view for view in self._views if id(view) not in known]
+            self._parts[number] = [Callers(views) for views in (*excluding, others) if views]
+        return self._parts[number]
 
 
 @lru_cache(maxsize=65536)
@@ -78,15 +105,21 @@ def _within(range_: str, address: str) -> bool:
     return covers(range_, f"{address}/32")
 
 
-def all_callers(scene: Scene) -> Sequence[Callers]:
-    """The workloads looked at of which something leaves past the sidecar, those with the same script together."""
+def bypassing(scene: Scene, door: Door) -> Sequence[tuple[Callers, Step]]:
+    """The workloads looked at that dial a door past their sidecars, with what their rules do."""
+    found = (some for kin in scene.once(kindred) for some in kin.callers(door))
+    return [(some, step) for some in found if (step := some.bypass(door))]
+
+
+def kindred(scene: Scene) -> Sequence[Kin]:
+    """The workloads looked at of which something leaves past the sidecar, those together whose ranges are the same."""
     alike: dict[object, list[WorkloadView]] = {}
     for view in scene.workloads:
         with suppress(InvalidObject):
-            lists = (OUTBOUND_PORTS, EXCLUDED_RANGES, INCLUDED_RANGES, INTERFACES)
-            if view.meshed and view.script and any(map(view.wanted.of, lists)):
-                alike.setdefault((view.script, id(view.installation)), []).append(view)
-    return [Callers(views) for views in alike.values()]
+            others = tuple(entry for entry in view.wanted.entries if entry.list in _RULING)
+            if view.meshed and view.script and (others or view.wanted.of(OUTBOUND_PORTS)):
+                alike.setdefault((others, view.wanted.settings, id(view.installation)), []).append(view)
+    return [Kin(views) for views in alike.values()]
 
 
 def doors(service: Object) -> Iterator[Door]:

@@ -6,6 +6,7 @@ from kubectl_fsm.checks.kept import Kept, kept, removal, ruled
 from kubectl_fsm.checks.lists import ListHolder
 from kubectl_fsm.checks.model import Seen, check
 from kubectl_fsm.checks.views import MeshView, WorkloadView
+from kubectl_fsm.meshes import INCLUDED_RANGES
 from kubectl_fsm.operations.inspect import Idle, idle_entries
 
 _TIMES = {2: "twice"}
@@ -76,7 +77,8 @@ def covered_entry(view: ListHolder) -> Iterator[Seen]:
     remedy="Take the range out of one of the two lists.",
 )
 def overridden_entry(view: ListHolder) -> Iterator[Seen]:
-    yield from _idle(view, "overridden")
+    if view.union.of(INCLUDED_RANGES):
+        yield from _idle(view, "overridden")
 
 
 @check(

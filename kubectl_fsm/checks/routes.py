@@ -1,11 +1,12 @@
 """Connections through the Services of the mesh that one side takes past its sidecar and the other does not."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from kubectl_fsm import fields, interception, verdicts
 from kubectl_fsm.checks import backends, mending, policies
-from kubectl_fsm.checks.doors import CALL, Callers, Door, all_callers, doors, is_balanced_before, side
+from kubectl_fsm.checks.doors import CALL, Door, bypassing, doors, is_balanced_before, kindred, side
 from kubectl_fsm.checks.model import Seen, check
 from kubectl_fsm.checks.views import MeshView, Scene, WorkloadView, label
 from kubectl_fsm.cluster.interface import SERVICES
@@ -24,11 +25,13 @@ _PAST = Side("a client", "", assumed=True, ruleset=NO_RULES)
 class _Mismatch(NamedTuple):
     """A door that callers take past their sidecars, while those of the servers take what comes.
 
-    `servers` come with the port that they are reached at, `reasons` are the entries by which the callers' rules decide.
+    `callers` are the first few of `total`, `reasons` the entries by which their rules decide; `servers` come with the
+    port that they are reached at.
     """
 
     door: Door
     callers: Sequence[WorkloadView]
+    total: int
     reasons: Sequence[str]
     servers: Sequence[tuple[WorkloadView, int]]
 
@@ -48,8 +51,8 @@ def plain_to_sidecar(view: WorkloadView) -> Iterator[Seen]:
             home = fields.namespace(service)
             servers = [server for server, _ in found.servers]
             seen = (
-                f"{_names(found.callers, home)} {'dials' if len(found.callers) == 1 else 'dial'} port {found.door.number} "
-                f"past the sidecar ({'; '.join(found.reasons)}), and the sidecar of {_names(servers, home)} wants TLS"
+                f"{_names(found.callers, home, found.total)} {'dials' if found.total == 1 else 'dial'} port {found.door.number} "
+                f"past the sidecar ({'; '.join(found.reasons)}), and the sidecar of {_names(servers, home, len(servers))} wants TLS"
             )
             yield Seen(seen, _counterpart(found.servers), found.door.path, service)
 
@@ -77,38 +80,38 @@ def tls_to_application(view: WorkloadView) -> Iterator[Seen]:
 
 def _mismatches(scene: Scene) -> Sequence[_Mismatch]:
     """Every door that is dialled past a sidecar to one that wants TLS. Raises `Forbidden`."""
-    callers = scene.once(all_callers)
-    if not callers or scene.once(is_balanced_before):
+    if not scene.once(kindred) or scene.once(is_balanced_before):
         return ()
-    return [found for service in scene.wide(SERVICES) for found in _of_service(scene, service, callers)]
+    return [found for service in scene.wide(SERVICES) for found in _of_service(scene, service)]
 
 
-def _of_service(scene: Scene, service: Object, callers: Sequence[Callers]) -> Sequence[_Mismatch]:
+def _of_service(scene: Scene, service: Object) -> Sequence[_Mismatch]:
     """Those of one Service; where it cannot be read there is a note."""
     try:
-        return [found for door in doors(service) if (found := _mismatch(scene, door, callers))]
+        return [found for door in doors(service) if (found := _mismatch(scene, door))]
     except InvalidObject as error:
         scene.notes[f"not looked at: {error.message}"] = None
         return ()
 
 
-def _mismatch(scene: Scene, door: Door, callers: Sequence[Callers]) -> _Mismatch | None:
-    steps = [(some, step) for some in callers if (step := some.bypass(door))]
-    if not steps:
+def _mismatch(scene: Scene, door: Door) -> _Mismatch | None:
+    steps = bypassing(scene, door)
+    if not steps or policies.left_out(scene, door.service):
         return None
     behind = backends.behind(scene, door.service)
+    own = {view.workload.uid for view in behind}
+    dialling = [(some, _reason(step)) for some, step in steps if not some.uids <= own]
     servers = [
         (view, target)
-        for view in behind
+        for view in (behind if dialling else ())
         if (target := target_port(door.service, door.place, view.template)) and _refuses(view, target)
     ]
-    own = {view.workload.uid for view in behind}
-    dialling = [(view, _reason(step)) for some, step in steps for view in some.views if view.workload.uid not in own]
-    admitted = servers and all(policies.admitted(scene, door.service, target) for _, target in servers)
-    if not servers or not dialling or admitted or policies.left_out(scene, door.service):
+    if not servers or all(policies.admitted(scene, door.service, target) for _, target in servers):
         return None
+    outside = (view for some, _ in dialling for view in some.views if view.workload.uid not in own)
+    total = sum(len(some.views) - len(some.uids & own) for some, _ in dialling)
     reasons = list(dict.fromkeys(reason for _, reason in dialling))
-    return _Mismatch(door, [view for view, _ in dialling], reasons, servers)
+    return _Mismatch(door, [*islice(outside, _NAMED)], total, reasons, servers)
 
 
 def _refuses(view: WorkloadView, port: int) -> bool:
@@ -136,7 +139,7 @@ def _open(view: WorkloadView, door: Door) -> Step | None:
     (way,) = verdicts.follow(CALL, client, [dial], {server.address: server}, None).ways
     if way.result is not Result.SIDECAR_TO_PLAIN or not way.fails or way.inbound is None or not way.inbound.entry:
         return None
-    agreed = any(some.bypass(door) for some in scene.once(all_callers))
+    agreed = bypassing(scene, door)
     return None if agreed else way.inbound
 
 
@@ -145,11 +148,10 @@ def _reason(step: Step) -> str:
     return ", ".join((step.entry, *step.sources))
 
 
-def _names(views: Sequence[WorkloadView], home: str) -> str:
-    """`deploy/web, sts/db in data and 3 more`, those of other namespaces than `home` with theirs."""
-    names = [one.workload.label if one.workload.namespace == home else str(one.subject) for one in views]
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+def _names(views: Sequence[WorkloadView], home: str, count: int) -> str:
+    """`deploy/web, sts/db in data and 3 more` of so many, those of other namespaces than `home` with theirs."""
+    names = [one.workload.label if one.workload.namespace == home else str(one.subject) for one in views[:_NAMED]]
+    return ", ".join(names) + (f" and {count - len(names)} more" if count > len(names) else "")
 
 
 def _counterpart(servers: Sequence[tuple[WorkloadView, int]]) -> str:
