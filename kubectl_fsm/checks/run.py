@@ -12,7 +12,9 @@ from kubectl_fsm.checks.views import MeshView, NamespaceView, Scene, WorkloadVie
 from kubectl_fsm.cluster.interface import Cluster, Position
 from kubectl_fsm.errors import Forbidden, InvalidExclusion, InvalidObject, RulesSyntaxError, Unavailable
 from kubectl_fsm.fields import Object
+from kubectl_fsm.operations.owners import OWNERS
 from kubectl_fsm.reports import Checked, CheckReport, CheckText, Finding
+from kubectl_fsm.workloads import template_path
 
 _View = MeshView | NamespaceView | WorkloadView
 _LOOKED_AT: Mapping[type, str] = {
@@ -51,9 +53,21 @@ def look(scene: Scene, checks: Sequence[Check[Any]], silence: Silence, *, detail
         origin=scene.cluster.origin,
         scope=scene.scope,
         outside=scene.outside,
-        notes=[*notes, *scene.notes, *run.notes],
+        notes=[*notes, *_assumed(scene), *scene.notes, *run.notes],
         detailed=detailed,
     )
+
+
+def _assumed(scene: Scene) -> Iterator[str]:
+    """What files leave open: namespaces that are not among them, and pod templates of which they hold a part only."""
+    if scene.cluster.remote:
+        return
+    used = {subject.workload.namespace for subject in scene.subjects}
+    if missing := sorted(used - set(scene.namespaces)):
+        yield f"not among the files, and taken as part of the mesh, with injection enabled: ns/{', ns/'.join(missing)}"
+    partial = [one for one in scene.owners.known() if one.resource in OWNERS and not template_path(one.object)]
+    if without := [f"{label(one.object)} in {one.namespace}" for one in partial if scene.scope in ("", one.namespace)]:
+        yield f"not looked at, since no containers are in its pod template: {', '.join(without)}"
 
 
 def text(check: Check[Any]) -> CheckText:

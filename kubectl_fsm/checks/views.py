@@ -124,8 +124,8 @@ class Scene:
 
     @cached_property
     def meshes(self) -> Sequence["MeshView"]:
-        """The meshes that the workloads and namespaces have to do with; all of them where there are none."""
-        concerned = {id(view.installation) for view in self.workloads if view.meshed}
+        """The meshes that the workloads of the namespace have to do with; all where there are none, and of all namespaces."""
+        concerned = {id(view.installation) for view in self.workloads if view.meshed} if self.scope else set()
         found = [MeshView(self, one) for one in self.installations if one.config and id(one) in concerned]
         return found or [MeshView(self, one) for one in self.installations if one.config]
 
@@ -143,7 +143,7 @@ class Scene:
     def workloads(self) -> Sequence["WorkloadView"]:
         """What makes pods; of all namespaces only what has to do with a mesh."""
         views = [self.view(subject) for subject in self.subjects]
-        return [view for view in views if self.scope or not self.cluster.remote or view.meshed]
+        return [view for view in views if self.scope or view.meshed]
 
     @property
     def outside(self) -> int:
@@ -188,7 +188,8 @@ class MeshView(ListHolder):
 
     @property
     def scope_words(self) -> Sequence[str]:
-        return ("-N", self.installation.namespace) if len(self.scene.installations) > 1 else ()
+        several = len(self.scene.installations) > 1 or self.scene.narrowed
+        return ("-N", self.installation.namespace) if several else ()
 
     @property
     def kubectl_name(self) -> str:

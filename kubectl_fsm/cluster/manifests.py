@@ -111,7 +111,6 @@ class Manifests:
     """A `Cluster` that is a set of files."""
 
     remote = False
-    warnings: Sequence[str] = ()
     denied = False
     words: Sequence[str] = ()
 
@@ -128,6 +127,17 @@ class Manifests:
             located = entry._replace(obj=self._in_namespace(entry))
             key = fields.namespace(located.obj), fields.name(located.obj)
             self._entries.setdefault(entry.group_kind, {}).setdefault(key, []).append(located)
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Of objects that are there more than once, which a server would not have."""
+        several = [found for kind in self._entries.values() for found in kind.values() if len(found) > 1]
+        return [
+            f"{fields.title(found[0].obj)} is there more than once, and not all of it is looked at: in "
+            + " and ".join(dict.fromkeys(entry.file.path for entry in found))
+            for found in several
+            if fields.name(found[0].obj)
+        ]
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
         return self._entry(resource, name, namespace).obj

@@ -1,6 +1,7 @@
 """`kubectl fsm check`."""
 
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,14 +11,14 @@ from kubectl_fsm.checks.model import SEVERITIES
 from kubectl_fsm.checks.rights import of_checks
 from kubectl_fsm.checks.run import UNREADABLE, look, text
 from kubectl_fsm.checks.views import Scene
-from kubectl_fsm.cluster.interface import Cluster, Connect
+from kubectl_fsm.cluster.interface import NAMESPACES, Cluster, Connect
 from kubectl_fsm.commands.options import FILES, general
-from kubectl_fsm.errors import UsageError
+from kubectl_fsm.errors import Forbidden, UsageError
 from kubectl_fsm.operations import meshes, needs, targets
 from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.rights import ORACLE, READ, Rights
 from kubectl_fsm.operations.targets import Selection
-from kubectl_fsm.reports import CatalogueReport, CheckReport, Event
+from kubectl_fsm.reports import CatalogueReport, CheckReport, Event, Note
 
 FORMATS = ("wide", "short", "json", "yaml", "name", "junit", "sarif")
 _LIST_FORMATS = ("wide", "json", "yaml", "name")
@@ -59,9 +60,11 @@ class Check(NamedTuple):
     ask: bool = False
 
     def run(self, connect: Connect) -> Generator[Event, bool, CheckReport]:
-        yield from ()
         silenced = silence.read(Path(silence.FILE), [*catalogue.CHECKS, UNREADABLE.identity])
         scene = self._scene(connect())
+        if not scene.subjects:
+            _require_namespace(scene)
+            yield Note(f"no workloads and no pods found in {self.selection.described(scene.cluster)}")
         checks = [one for one in map(catalogue.CHECKS.__getitem__, self.checks) if self.ask or not one.asks]
         return look(scene, checks, silenced, detailed=bool(self.selection.names))
 
@@ -82,6 +85,13 @@ class Check(NamedTuple):
         return Scene(cluster, owners, installations, namespaces, subjects, scope, narrowed, whole)
 
 
+def _require_namespace(scene: Scene) -> None:
+    """Raises `NotFound` where the namespace that is looked at is known not to be there."""
+    if scene.scope and scene.cluster.remote and scene.scope not in scene.namespaces:
+        with suppress(Forbidden):
+            scene.cluster.get(NAMESPACES, scene.scope)
+
+
 class Catalogue(NamedTuple):
     """The checks to show."""
 
@@ -96,7 +106,7 @@ class Catalogue(NamedTuple):
 
 
 def parse(arguments: Arguments) -> Check | Catalogue:
-    names, namespace = arguments.words("TARGET"), arguments.text("--namespace")
+    names, namespace = tuple(dict.fromkeys(arguments.words("TARGET"))), arguments.text("--namespace")
     offline = bool(arguments.many("--filename"))
     if arguments.flag("--list"):
         if names or offline:

@@ -84,7 +84,7 @@ class Rules(NamedTuple):
                     found = found._replace(from_injector=opinions.get(subject.workload.uid))
                     items.append(found._replace(rules=()) if self.summary else found)
         if not items:
-            yield Note(f"no pods found in {self._where(cluster)}")
+            yield Note(f"no pods found in {self.selection.described(cluster)}")
         return RulesReport(items, cluster.origin, detailed=bool(self.selection.names), exit_code=self.exit_code)
 
     def rights(self, cluster: Cluster) -> Rights:
@@ -93,11 +93,6 @@ class Rules(NamedTuple):
             return Rights((READ,), looking)
         asking = needs.of_asking(self.selection.scope(cluster), "what the injector says is not known")
         return Rights((READ, ORACLE), [*looking, asking])
-
-    def _where(self, cluster: Cluster) -> str:
-        labelled = f" with labels {self.selection.selector}" if self.selection.selector else ""
-        scope = self.selection.scope(cluster)
-        return (f"namespace {scope}" if scope else "any namespace") + labelled
 
 
 def _asked(

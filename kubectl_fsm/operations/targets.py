@@ -33,6 +33,12 @@ class Selection:
         """The one namespace that is meant; empty for all."""
         return "" if self.everywhere else self.namespace or cluster.namespace
 
+    def described(self, cluster: Cluster) -> str:
+        """`namespace shop with labels app=web`, `any namespace`."""
+        labelled = f" with labels {self.selector}" if self.selector else ""
+        scope = self.scope(cluster)
+        return (f"namespace {scope}" if scope else "any namespace") + labelled
+
 
 def locate(cluster: Cluster, name: str, namespace: str) -> tuple[Resource, Object]:
     """The object that a target names; in files without a namespace given, wherever it is.

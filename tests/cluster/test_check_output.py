@@ -39,3 +39,13 @@ def test_outdated_pods_in_every_form(control_plane, fsm, fsm_plugin):
     assert fsm_plugin.run("check", *only, "-o", "name").stdout == "deploy/web\n"
     assert fsm_plugin.run("restart", "deploy/web", "-n", shop).returncode == 0
     assert fsm_plugin.run("check", *only).returncode == 0
+
+
+def test_a_namespace_that_is_not_there_and_one_with_nothing_in_it(control_plane, fsm, fsm_plugin):
+    missing = fsm_plugin.run("check", "-n", "no-such-place")
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert 'namespaces "no-such-place" not found' in missing.stderr
+    shop = fsm.namespace()
+    empty = fsm_plugin.run("check", "-n", shop, "-l", "app=web", "--only", "outdated")
+    assert empty.returncode == 0
+    assert f"no workloads and no pods found in namespace {shop} with labels app=web" in empty.stderr

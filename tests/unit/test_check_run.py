@@ -172,3 +172,41 @@ def test_the_closing_line_goes_beside_what_programs_read(capsys, output):
     assert "nothing found" not in out
     assert "nothing found in " in err
     assert f"(files {SHOP}, all namespaces)" in err
+
+
+NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop%s}\n"
+DEPLOYMENT = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {%s}\n"
+CONTAINERS = "template: {spec: {containers: [{name: web}]}}"
+LABEL = ", labels: {flomesh.io/monitored-by: fsm}"
+
+
+def checked(tmp_path, capsys, **files):
+    for name, content in files.items():
+        (tmp_path / f"{name}.yaml").write_text(content)
+    code = cli.main(["check", "-f", str(tmp_path), "--severity", "info"])
+    return code, *capsys.readouterr()
+
+
+def test_a_namespace_that_is_not_among_the_files_is_assumed_aloud(tmp_path, capsys):
+    said = "not among the files, and taken as part of the mesh, with injection enabled: ns/shop"
+    assert said in checked(tmp_path, capsys, web=DEPLOYMENT % CONTAINERS)[1]
+    assert said not in checked(tmp_path, capsys, shop=NAMESPACE % LABEL)[1]
+
+
+def test_a_template_without_containers_is_named(tmp_path, capsys):
+    said = "not looked at, since no containers are in its pod template: deploy/web in shop"
+    assert said in checked(tmp_path, capsys, web=DEPLOYMENT % "replicas: 3", shop=NAMESPACE % LABEL)[1]
+    assert said not in checked(tmp_path, capsys, web=DEPLOYMENT % CONTAINERS)[1]
+
+
+def test_what_is_in_no_mesh_is_counted(tmp_path, capsys):
+    out = checked(tmp_path, capsys, web=DEPLOYMENT % CONTAINERS, shop=NAMESPACE % "")[1]
+    assert "nothing was checked" in out
+    assert "1 workload in no mesh left out" in out
+
+
+def test_an_object_that_is_there_twice_is_named_with_its_files(tmp_path, capsys):
+    twice = {"base": DEPLOYMENT % CONTAINERS, "overlay": DEPLOYMENT % "replicas: 3"}
+    err = checked(tmp_path, capsys, shop=NAMESPACE % LABEL, **twice)[2]
+    assert "Warning: Deployment shop/web is there more than once, and not all of it is looked at: in " in err
+    assert f"{tmp_path}/base.yaml and {tmp_path}/overlay.yaml" in err
