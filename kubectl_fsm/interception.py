@@ -88,7 +88,7 @@ def _verdicts(pod: Object, namespace: Object | None, installation: Installation)
     asked = _switch(fields.annotations(pod), key, "pod")
     if fields.mapping(pod, "spec").get("hostNetwork") is True:
         yield Injection(False, "it is on the host network")
-    volumes = {volume.get("name") for volume in fields.items(pod, "spec", "volumes")}
+    volumes = [volume.get("name") for volume in fields.items(pod, "spec", "volumes")]
     if INJECTED_VOLUME in volumes and not carries(pod, mesh):
         yield Injection(False, f"its spec already holds the volume {INJECTED_VOLUME}")
     if namespace is None:

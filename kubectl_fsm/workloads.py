@@ -151,14 +151,14 @@ def failure(pod: Object, name: str) -> str:
 
 def _status(pod: Object, name: str) -> Object:
     """The status of a container or init container; empty where there is none yet."""
-    listed = (fields.items(pod, "status", key) for key in ("containerStatuses", "initContainerStatuses"))
+    listed = (fields.parts(pod, "status", key) for key in ("containerStatuses", "initContainerStatuses"))
     return next((one for statuses in listed for one in statuses if one.get("name") == name), {})
 
 
 def ending(pod: Object, name: str) -> Object:
     """How the container of that name has ended, the last time that it has; empty where it never has."""
     status = _status(pod, name)
-    return fields.mapping(status, "state", "terminated") or fields.mapping(status, "lastState", "terminated")
+    return fields.part(status, "state", "terminated") or fields.part(status, "lastState", "terminated")
 
 
 def waiting_message(pod: Object, name: str) -> str:
@@ -186,9 +186,9 @@ def complaint(pod: Object) -> str:
     for status in fields.parts(pod, "status", "containerStatuses"):
         if said := _complains(status):
             return f"container {status.get('name')}: {said}"
-    conditions = {one.get("type"): one for one in fields.items(pod, "status", "conditions")}
+    conditions = {fields.text(one, "type"): one for one in fields.parts(pod, "status", "conditions")}
     for name in ("PodScheduled", "Ready"):
-        found = conditions.get(name, {})
+        found: Object = conditions.get(name, {})
         if found.get("status") == "False":
             return ": ".join(str(found[key]) for key in ("reason", "message") if found.get(key)) or f"{name} is False"
     return ""
@@ -200,8 +200,8 @@ def container_complaint(pod: Object, name: str) -> str:
 
 
 def _complains(status: Object) -> str:
-    waiting, ended = fields.mapping(status, "state", "waiting"), fields.mapping(status, "state", "terminated")
-    last = fields.mapping(status, "lastState", "terminated")
+    waiting, ended = fields.part(status, "state", "waiting"), fields.part(status, "state", "terminated")
+    last = fields.part(status, "lastState", "terminated")
     return _waits(waiting) or _ending(ended) or (_ending(last) if status.get("ready") is not True else "")
 
 

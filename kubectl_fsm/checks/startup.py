@@ -13,7 +13,7 @@ from kubectl_fsm.interception import carries
 from kubectl_fsm.meshes import MESHES
 from kubectl_fsm.operations import hints
 
-_SIDECARS = {mesh.sidecar for mesh in MESHES}
+_SIDECARS = [mesh.sidecar for mesh in MESHES]
 _LOG_LINES = 20
 _SHOWN_LINES = 3
 _HELP = "Try `"
@@ -42,10 +42,8 @@ def sidecar_missing(view: WorkloadView) -> Iterator[Seen]:
         pod = group.pods[0]
         marks = [f"init container {mesh.init_container}"] if carries(pod, mesh) else []
         marks += [f"label {mesh.uuid_label}"] if mesh.uuid_label in fields.labels(pod) else []
-        names = {
-            one.get("name") for kind in ("containers", "initContainers") for one in fields.items(pod, "spec", kind)
-        }
-        if marks and not names & _SIDECARS:
+        containers = (*fields.items(pod, "spec", "containers"), *fields.items(pod, "spec", "initContainers"))
+        if marks and not any(one.get("name") in _SIDECARS for one in containers):
             yield Seen(view.said(group, f"{' and '.join(marks)}, but no container {mesh.sidecar}"), _anew(view))
 
 

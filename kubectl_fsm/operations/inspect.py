@@ -96,7 +96,7 @@ def likeness(pod: Object, installation: Installation) -> object:
         workloads.failure(pod, mesh.init_container),
         workloads.succeeded(pod, mesh.init_container),
         mesh.uuid_label in fields.labels(pod),
-        *(one.get("name") for one in fields.items(pod, "spec", "initContainers")),
+        *(fields.text(one, "name") for one in fields.parts(pod, "spec", "initContainers")),
         *(own.get(injector.annotation(found)) for found in injector.pod_lists),
     )
 

@@ -66,7 +66,7 @@ def _keeper(name: str, obj: Object, managers: Sequence[str], paths: Sequence[tup
 def _argo(cluster: Reader, obj: Object) -> Keeper | None:
     tracking = fields.annotations(obj).get(_ARGO_ID, "").partition(":")[0]
     application = tracking or fields.labels(obj).get(_ARGO_LABEL, "")
-    managers = {entry.get("manager") for entry in fields.items(obj, "metadata", "managedFields")}
+    managers = {fields.text(entry, "manager") for entry in fields.parts(obj, "metadata", "managedFields")}
     if not application and managers.intersection(_ARGO_MANAGERS):
         application = fields.labels(obj).get("app.kubernetes.io/instance", "")
     if not application:

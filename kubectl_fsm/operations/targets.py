@@ -56,7 +56,8 @@ def locate(cluster: Cluster, name: str, namespace: str) -> tuple[Resource, Objec
             if not slash:
                 error.hint = f"{error.hint}; a workload is named KIND/NAME, such as deploy/{plain}".lstrip("; ")
             raise
-    places = [fields.namespace(found) for found in cluster.list(resource) if fields.name(found) == plain]
+    named = (found for found in cluster.list(resource) if fields.name(found) == plain)
+    places = list(dict.fromkeys(fields.namespace(found) for found in named))
     if len(places) > 1:
         raise UsageError(f"{name} is in several namespaces: {', '.join(places)}", "name one with -n")
     return resource, cluster.get(resource, plain, places[0] if places else cluster.namespace)
