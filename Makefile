@@ -10,7 +10,7 @@ ifeq ($(HOME),)
 unexport HOME
 endif
 
-.PHONY: test lint docs control-plane packages fuzz demo bench bench-scale clean
+.PHONY: test lint docs control-plane packages fuzz fuzz-input demo bench bench-scale clean
 
 test: .venv/dev packages $(if $(shell command -v go),control-plane)
 	$(BIN)/pytest -n 2 --dist loadfile
@@ -36,6 +36,11 @@ N ?= 200000
 SEED ?= 2
 fuzz: .venv/dev packages
 	KUBECTL_FSM_CONNECTIONS=$(N) KUBECTL_FSM_SEED=$(SEED) $(BIN)/pytest tests/kernel/test_differential.py tests/kernel/test_differential_traces.py
+
+# Whatever somebody may give the program: manifests, values, scripts, kubeconfigs, words. N examples in all, from SEED on
+fuzz-input: N = 100000
+fuzz-input: .venv/dev
+	KUBECTL_FSM_EXAMPLES=$(N) KUBECTL_FSM_EXAMPLES_SEED=$(SEED) $(BIN)/pytest -n 2 tests/input
 
 demo: .venv/run
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
