@@ -64,7 +64,11 @@ def annotation_misplaced(view: WorkloadView) -> Iterator[Seen]:
             found = annotations.LIST_KEYS.get(key)
             if found in view.installation.injector.pod_lists and (missing := _missing(view, found, text)):
                 seen = f"annotation {key}: {text} is in {fields.dotted(*place)}, where no injector reads it"
-                yield Seen(seen, mending.addition(view, found, missing), (*place, key))
+                yield Seen(
+                    f"{seen}{_unfit(found, missing)}",
+                    mending.moving(view, found, missing, (*place, key)),
+                    (*place, key),
+                )
 
 
 @check(
@@ -126,17 +130,24 @@ def annotation_misspelt(view: WorkloadView) -> Iterator[Seen]:
 def _ignored(view: WorkloadView, fault: Fault) -> Iterator[Seen]:
     for found in annotations.ignored(view.annotations, view.installation):
         if found.fault is fault:
-            yield Seen(found.text, _renamed(view, found), view.annotation_path(found.key))
+            yield _renamed(view, found, view.annotation_path(found.key))
 
 
-def _renamed(view: WorkloadView, found: Ignored) -> str:
-    """What puts the right key in the place of one that is ignored, or takes it away where there is none."""
-    changes: dict[str, str | None] = {found.key: None}
-    if found.meant:
-        held = view.annotations.get(found.meant, "")
-        if joined := annotations.joined(found.meant, held, view.annotations[found.key]):
-            changes[found.meant] = joined
-    return mending.template(view, "annotations", changes)
+def _renamed(view: WorkloadView, found: Ignored, path: Sequence[str]) -> Seen:
+    """With what puts the right key in the place of one that is ignored, or takes it away where there is none."""
+    text = view.annotations[found.key]
+    meant = annotations.LIST_KEYS.get(found.meant)
+    if meant in view.installation.injector.pod_lists:
+        missing = _missing(view, meant, text)
+        return Seen(f"{found.text}{_unfit(meant, missing)}", mending.moving(view, meant, missing, path), path)
+    changes = {found.key: None} | ({found.meant: text} if found.meant and not meant else {})
+    return Seen(found.text, mending.template(view, "annotations", changes), path)
+
+
+def _unfit(found: ExclusionList, values: Sequence[str]) -> str:
+    """What of an annotation is not to be moved into the list that it was meant for."""
+    bad = [value for value in values if exclusions.value_problem(found, value)]
+    return f"; no list may hold {', '.join(map(repr, bad))}" if bad else ""
 
 
 def _missing(view: WorkloadView, found: ExclusionList, text: str) -> Sequence[str]:

@@ -42,8 +42,13 @@ def template(view: WorkloadView, part: str, changes: Mapping[str, str | None]) -
         return written
     if view.workload.refusal or not view.template_path:
         return f"{view.workload.refusal or 'delete the pod and apply it anew'}: {written}"
-    patch: Object = {"metadata": {part: dict(changes)}}
-    for step in reversed(view.template_path):
+    return _patch(view, (*view.template_path, "metadata", part), changes)
+
+
+def _patch(view: WorkloadView, place: Sequence[str], changes: Mapping[str, str | None]) -> str:
+    """The command that merges changes into labels or annotations somewhere in the object."""
+    patch: Object = dict(changes)
+    for step in reversed(place):
         patch = {step: patch}
     where = ["-n", view.workload.namespace, "--type=merge", "-p", json.dumps(patch)]
     return kubectl(view.scene, "patch", label(view.object), *where)
@@ -78,9 +83,32 @@ def addition(view: WorkloadView, found: ExclusionList, values: Sequence[str]) ->
         return f"leave it out: no list may hold {', '.join(map(repr, values))}"
     if view.scene.cluster.remote and not view.uneditable:
         return hints.add(found, good, [*view.scope_words, *view.scene.cluster.words])
-    key = view.installation.injector.annotation(found)
-    held = [view.annotations[key]] if key in view.annotations else []
-    return template(view, "annotations", {key: ",".join([*held, *good])})
+    return _elsewhere(view, _added(view, found, good))
+
+
+def moving(view: WorkloadView, found: ExclusionList, values: Sequence[str], source: Sequence[str]) -> str:
+    """What adds to a list of the pod template what is in an annotation at `source`, and takes that annotation out.
+
+    It adds and never writes the whole list, so that several such mends of one list can be done one after the other.
+    """
+    *place, key = source
+    good = [value for value in values if not value_problem(found, value)]
+    if not view.scene.cluster.remote or view.uneditable:
+        away = _written(".".join(place), {key: None})
+        return _elsewhere(view, f"{_added(view, found, good)}, and {away}" if good else away)
+    commands = [hints.add(found, good, [*view.scope_words, *view.scene.cluster.words])] if good else []
+    return " && ".join([*commands, _patch(view, place, {key: None})])
+
+
+def _added(view: WorkloadView, found: ExclusionList, values: Sequence[str]) -> str:
+    """The same as a command that adds, in words."""
+    place = ".".join((*view.template_path, "metadata", "annotations"))
+    return f"add {', '.join(values)} to {view.installation.injector.annotation(found)} in {place}"
+
+
+def _elsewhere(view: WorkloadView, text: str) -> str:
+    """What to do to a file, and where nobody may edit the cluster's object, why it is done there."""
+    return f"{view.uneditable}: {text}" if view.scene.cluster.remote else text
 
 
 def rewriting(view: ListHolder, path: Sequence[Step], held: Any, wanted: Any) -> str:

@@ -5,7 +5,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
-from kubectl_fsm.exclusions import bad_items, items
+from kubectl_fsm.exclusions import items
 from kubectl_fsm.meshes import LISTS, MESHES, ExclusionList, Injector, Installation, Mesh
 
 LIST_KEYS: Mapping[str, ExclusionList] = {
@@ -65,15 +65,6 @@ def strays(injector: Injector, pod: Mapping[str, str], template: Mapping[str, st
     """Lists of a pod that its owner's template does not have, or not so: they go with the pod."""
     keys = {found: injector.annotation(found) for found in injector.pod_lists}
     return {found: pod[key] for found, key in keys.items() if key in pod and pod[key] != template.get(key)}
-
-
-def joined(key: str, *texts: str) -> str:
-    """What an annotation of this key holds of all these: of a list whatever injectors can read, else the last."""
-    found = LIST_KEYS.get(key)
-    if found is None:
-        return texts[-1]
-    read = (item for text in texts for item in items(text) if not bad_items(found, item))
-    return ",".join(dict.fromkeys(read))
 
 
 def misspelt(annotations: Mapping[str, str], mesh: Mesh) -> Iterator[Ignored]:
