@@ -11,7 +11,7 @@ from typing import NamedTuple
 from kubectl_fsm import fields
 from kubectl_fsm.errors import InvalidExclusion, InvalidObject, UsageError
 from kubectl_fsm.fields import Object
-from kubectl_fsm.meshes import EXCLUDED_RANGES, INTERFACES, ExclusionList, Injector, Item
+from kubectl_fsm.meshes import EXCLUDED_RANGES, INBOUND_PORTS, INTERFACES, OUTBOUND_PORTS, ExclusionList, Injector, Item
 
 MAX_PORT = 65535
 MAX_PORTS = 15
@@ -190,6 +190,30 @@ def judged(injector: Injector, annotations: Mapping[str, str], spec: Object) -> 
     traffic = {field: value for field, value in fields.mapping(spec, "traffic").items() if field not in wrong}
     wanted = effective(injector, kept, spec.replaced("traffic", traffic))
     return wanted, [*found, *problems(wanted)]
+
+
+def readable(injector: Injector, annotations: Mapping[str, str]) -> Mapping[str, str]:
+    """The annotations without the items for which the injector refuses the pod."""
+    kept = dict(annotations)
+    for exclusion_list in () if injector.drops_bad_lists else injector.pod_lists:
+        key = injector.annotation(exclusion_list)
+        if bad := bad_items(exclusion_list, kept[key]) if key in kept else ():
+            left = [item for item in items(kept.pop(key)) if item not in bad]
+            kept |= {key: ",".join(left)} if left else {}
+    return kept
+
+
+def sound(union: Effective) -> Effective:
+    """The union without the entries that iptables refuses one by one; there may be too many ports."""
+    good = (entry for entry in union.entries if not value_problem(entry.list, entry.value))
+    return union._replace(entries=tuple(good))
+
+
+def loadable(union: Effective) -> Effective:
+    """The sound part of a union that iptables takes: the first ports of either direction."""
+    whole = sound(union)
+    surplus = {entry for found in (INBOUND_PORTS, OUTBOUND_PORTS) for entry in whole.of(found)[MAX_PORTS:]}
+    return whole._replace(entries=tuple(entry for entry in whole.entries if entry not in surplus))
 
 
 def settings(injector: Injector, spec: Object) -> Settings:

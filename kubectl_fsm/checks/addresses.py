@@ -12,7 +12,7 @@ from kubectl_fsm.checks.lists import ListHolder
 from kubectl_fsm.checks.model import Seen, check
 from kubectl_fsm.checks.views import MeshView, Scene, WorkloadView, label, named
 from kubectl_fsm.cluster.interface import ENDPOINT_SLICES, PODS, SERVICES
-from kubectl_fsm.exclusions import is_ipv4, value_problem
+from kubectl_fsm.exclusions import is_ipv4
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import EXCLUDED_RANGES
 from kubectl_fsm.netfilter.values import masked
@@ -85,7 +85,7 @@ def _missing(view: ListHolder) -> Iterator[tuple[Kept, Sequence[Object]]]:
     """The excluded ranges that hold nothing of all Services but endpoints, with the Services before these."""
     for one in kept(view, EXCLUDED_RANGES):
         value = one.entry.value
-        if not value.startswith(_NO_PODS) and not value_problem(EXCLUDED_RANGES, value):
+        if not value.startswith(_NO_PODS):
             found = _before(view.scene, value)
             if found and not view.scene.once(is_balanced_before):
                 yield one, found

@@ -10,6 +10,7 @@ from kubectl_fsm.checks.views import Scene, WorkloadView
 from kubectl_fsm.errors import InvalidObject
 from kubectl_fsm.exclusions import covers
 from kubectl_fsm.fields import Object
+from kubectl_fsm.interception import Upcoming
 from kubectl_fsm.meshes import EXCLUDED_RANGES, INCLUDED_RANGES, INTERFACES, OUTBOUND_PORTS
 from kubectl_fsm.operations.destinations import lacks_address
 from kubectl_fsm.operations.instances import StandIns
@@ -53,7 +54,7 @@ class Callers:
     def __init__(self, views: Sequence[WorkloadView]) -> None:
         self.views = views
         self.uids = {view.workload.uid for view in views}
-        wanted = views[0].wanted
+        wanted = views[0].sound
         self._ranges = [one.value for one in (*wanted.of(EXCLUDED_RANGES), *wanted.of(INCLUDED_RANGES))]
         self._steps: dict[object, Step] = {}
 
@@ -83,7 +84,7 @@ class Kin:
         self._everybody = Callers(views)
         self._by_port: dict[str, dict[object, list[WorkloadView]]] = {}
         for view in views:
-            for entry in view.wanted.of(OUTBOUND_PORTS):
+            for entry in view.sound.of(OUTBOUND_PORTS):
                 self._by_port.setdefault(entry.value, {}).setdefault(entry.sources, []).append(view)
         self._parts: dict[str, Sequence[Callers]] = {}
 
@@ -116,9 +117,9 @@ def kindred(scene: Scene) -> Sequence[Kin]:
     alike: dict[object, list[WorkloadView]] = {}
     for view in scene.workloads:
         with suppress(InvalidObject):
-            others = tuple(entry for entry in view.wanted.entries if entry.list in _RULING)
-            if view.meshed and view.script and (others or view.wanted.of(OUTBOUND_PORTS)):
-                alike.setdefault((others, view.wanted.settings, id(view.installation)), []).append(view)
+            others = tuple(entry for entry in view.sound.entries if entry.list in _RULING)
+            if view.meshed and view.whole_script and (others or view.sound.of(OUTBOUND_PORTS)):
+                alike.setdefault((others, view.sound.settings, id(view.installation)), []).append(view)
     return [Kin(views) for views in alike.values()]
 
 
@@ -132,8 +133,11 @@ def doors(service: Object) -> Iterator[Door]:
 
 
 def side(view: WorkloadView) -> Side:
-    """The workload's next pod, at an address that stands in for the one that it will have."""
-    return side_after(view.next, view.workload.label, StandIns().of(view.subject, 0), assumed=True)
+    """The workload's next pod, at an address that stands in for the one that it will have; invalid entries do not count."""
+    found = view.next
+    if view.whole_script:
+        found = found._replace(coming=Upcoming(view.sound), next_script=view.whole_script, refused=())
+    return side_after(found, view.workload.label, StandIns().of(view.subject, 0), assumed=True)
 
 
 def is_balanced_before(scene: Scene) -> bool:

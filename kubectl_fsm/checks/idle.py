@@ -77,7 +77,7 @@ def covered_entry(view: ListHolder) -> Iterator[Seen]:
     remedy="Take the range out of one of the two lists.",
 )
 def overridden_entry(view: ListHolder) -> Iterator[Seen]:
-    if view.union.of(INCLUDED_RANGES):
+    if view.sound.of(INCLUDED_RANGES):
         yield from _idle(view, "overridden")
 
 
@@ -107,4 +107,4 @@ def _idle(view: ListHolder, kind: str) -> Iterator[Seen]:
 
 
 def _entries(view: ListHolder, kind: str) -> dict[object, Idle]:
-    return {one.entry.key: one for one in idle_entries(view.union, view.script) if one.kind == kind}
+    return {one.entry.key: one for one in idle_entries(view.sound, view.script) if one.kind == kind}

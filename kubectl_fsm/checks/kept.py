@@ -25,15 +25,16 @@ class Kept(NamedTuple):
 
 
 def kept(view: ListHolder, *lists: ExclusionList) -> Iterator[Kept]:
-    """The values of the view's own lists (all, or these), in their order; none where no pod gets rules by them."""
+    """The values of the view's own lists (all, or these), in their order, but for invalid ones; none where no pod gets rules by them."""
     injector = view.installation.injector
     for found in (lists or injector.lists) if view.script else ():
         if isinstance(view, WorkloadView):
-            values, place = exclusions.pod_values(injector, found, view.annotations), injector.annotation(found)
-            yield from (Kept(Entry(found, value), f"annotation {place}", view.place(found)) for value in values)
+            values, place = exclusions.pod_values(injector, found, view.readable), injector.annotation(found)
+            entries = [(Entry(found, value), f"annotation {place}", view.place(found)) for value in values]
         else:
-            for index, value in enumerate(exclusions.global_values(found, view.installation.spec)):
-                yield Kept(Entry(found, value), f"spec.traffic.{found.field}", (*view.place(found), index))
+            values, place = exclusions.global_values(found, view.installation.spec), f"spec.traffic.{found.field}"
+            entries = [(Entry(found, value), place, (*view.place(found), index)) for index, value in enumerate(values)]
+        yield from (Kept(*one) for one in entries if not exclusions.value_problem(found, one[0].value))
 
 
 def ruled(view: MeshView) -> Iterator[WorkloadView]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kubectl_fsm.exclusions import loadable
 from kubectl_fsm.meshes import Installation
 
 if TYPE_CHECKING:
@@ -48,9 +49,22 @@ class ListHolder:
         raise NotImplementedError
 
     @property
-    def script(self) -> str:
-        """What the next pod's init container runs; empty where it has none, or the pod cannot start with it."""
+    def sound(self) -> Effective:
+        """The union without the invalid entries: what is looked at beside these."""
         raise NotImplementedError
+
+    @property
+    def script(self) -> str:
+        """What the next pod's init container would run with the first of the sound entries that iptables takes.
+
+        Empty where it has none.
+        """
+        raise NotImplementedError
+
+    @property
+    def whole_script(self) -> str:
+        """The same with all sound entries; empty also where there are too many ports to follow a connection to one."""
+        return self.script if len(loadable(self.sound).entries) == len(self.sound.entries) else ""
 
     def place(self, found: ExclusionList, value: str = "") -> Sequence[Step]:
         """The field that keeps a list, or where it has one that of a value."""

@@ -31,7 +31,7 @@ KINDS = (_TRAFFIC_TARGETS, *_ADMITTING)
     remedy="Take the port out of the inbound exclusions, or guard it by a NetworkPolicy.",
 )
 def policy_bypassed(view: WorkloadView) -> Iterator[Seen]:
-    excluded = view.wanted.of(INBOUND_PORTS) if view.script else ()
+    excluded = view.sound.of(INBOUND_PORTS) if view.script else ()
     if not excluded or fields.boolean(view.installation.config, *_PERMISSIVE):
         return
     guards = view.scene.once(_guards).get((view.workload.namespace, account(view.template)), ())

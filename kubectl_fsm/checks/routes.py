@@ -66,7 +66,7 @@ def plain_to_sidecar(view: WorkloadView) -> Iterator[Seen]:
     remedy="Exclude the Service's port outbound at the clients in the mesh, if it has any.",
 )
 def tls_to_application(view: WorkloadView) -> Iterator[Seen]:
-    if not view.script or not (view.wanted.of(INBOUND_PORTS) or view.wanted.of(INTERFACES)):
+    if not view.whole_script or not (view.sound.of(INBOUND_PORTS) or view.sound.of(INTERFACES)):
         return
     own = view.annotation_path(view.installation.injector.annotation(INBOUND_PORTS))
     for service in backends.selecting(view):
@@ -116,7 +116,7 @@ def _mismatch(scene: Scene, door: Door) -> _Mismatch | None:
 
 def _refuses(view: WorkloadView, port: int) -> bool:
     """Whether a workload's sidecar is expected to refuse what comes to this port as plain text."""
-    if not view.script:
+    if not view.whole_script:
         return False
     server = side(view)
     (way,) = verdicts.follow(CALL, _PAST, [_straight(server, port)], {server.address: server}, None).ways
@@ -131,9 +131,14 @@ def _open(view: WorkloadView, door: Door) -> Step | None:
     """How a workload's rules let past its sidecar what other sidecars bring by this door, if that is expected to fail."""
     scene, target = view.scene, target_port(door.service, door.place, view.template)
     mesh = MeshView(scene, view.installation)
-    if target is None or not mesh.script or policies.left_out(scene, door.service) or scene.once(is_balanced_before):
+    if (
+        target is None
+        or not mesh.whole_script
+        or policies.left_out(scene, door.service)
+        or scene.once(is_balanced_before)
+    ):
         return None
-    server, rules = side(view), interception.read_script(mesh.script).ruleset
+    server, rules = side(view), interception.read_script(mesh.whole_script).ruleset
     client = Side("a client", "", assumed=True, ruleset=rules, mesh=str(view.installation), tls=server.tls)
     dial = door.dial(Endpoint(server.address, target, share=1.0))
     (way,) = verdicts.follow(CALL, client, [dial], {server.address: server}, None).ways

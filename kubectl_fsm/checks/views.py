@@ -203,11 +203,15 @@ class MeshView(ListHolder):
             exclusions.effective(installation.injector, {}, installation.spec) if installation.intercepts else _NOTHING
         )
 
-    @property
+    @cached_property
+    def sound(self) -> Effective:
+        return exclusions.sound(self.union)
+
+    @cached_property
     def script(self) -> str:
-        if not self.installation.intercepts or exclusions.problems(self.union):
+        if not self.installation.intercepts:
             return ""
-        return generator.script(self.installation.injector, self.union)
+        return generator.script(self.installation.injector, exclusions.loadable(self.union))
 
     def place(self, found: ExclusionList, value: str = "") -> Sequence[Step]:
         held = [str(one) for one in exclusions.raw_values(found, self.installation.spec)]
@@ -340,13 +344,28 @@ class WorkloadView(ListHolder):
         """The next pod's lists; empty where it will have no rules."""
         return self.coming.wanted or _NOTHING
 
-    @property
+    @cached_property
+    def readable(self) -> Mapping[str, str]:
+        """The next pod's annotations without the items for which the injector refuses it."""
+        return exclusions.readable(self.installation.injector, self.annotations)
+
+    @cached_property
+    def sound(self) -> Effective:
+        if not self.injection.injected or not self.installation.intercepts:
+            return _NOTHING
+        source = self.source if self.workload.bare else f"{self.workload.label} template"
+        injector, spec = self.installation.injector, self.installation.spec
+        return exclusions.sound(exclusions.effective(injector, self.readable, spec, pod_source=source))
+
+    @cached_property
     def script(self) -> str:
-        return "" if self.next.refused else self.next.next_script
+        if not self.injection.injected or not self.installation.intercepts:
+            return ""
+        return generator.script(self.installation.injector, exclusions.loadable(self.sound))
 
     @cached_property
     def ruleset(self) -> Ruleset | None:
-        """The next pod's rules; None where it has none, or cannot start with them."""
+        """The rules of that script; None where there is none."""
         return interception.read_script(self.script).ruleset if self.script else None
 
     def said(self, group: Group, text: str) -> str:
