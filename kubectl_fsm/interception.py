@@ -103,7 +103,7 @@ def _verdicts(pod: Object, namespace: Object | None, installation: Installation)
             yield said
     decided = asked or wanted or Injection(False, f"neither the pod nor its namespace is annotated {key}: enabled")
     metrics = annotations.get(mesh.metrics_key) or "enabled"  # an empty value is as good as none
-    if decided.injected and answer(metrics) is None:
+    if decided.injected and installation.adds_sidecar and answer(metrics) is None:
         yield Injection(False, f"the namespace's annotation {mesh.metrics_key} is {metrics!r}: pods are refused", True)
     yield decided
 

@@ -352,5 +352,10 @@ class Installation(NamedTuple):
         """Whether the mode makes the injector add the init container."""
         return self.release.mode is None or self.mode == self.release.mode or not self.config
 
+    @property
+    def adds_sidecar(self) -> bool:
+        """Whether injected pods get a sidecar: in mode `NodeLevel` they get the mesh's label and nothing else."""
+        return self.mode not in self.release.modes or self.mode == self.release.mode
+
     def __str__(self) -> str:
         return " ".join(part for part in (self.mesh.name, self.version, f"({self.namespace})") if part)

@@ -120,7 +120,7 @@ class SettingState(NamedTuple):
 class Opinion(NamedTuple):
     """What the cluster's own injector would make of the next pod, beside what is predicted.
 
-    `state`: `injected` (with an init container, whose `script` it is), `no-interception` (a sidecar, and none),
+    `state`: `injected` (with an init container, whose `script` it is), `no-interception` (no init container),
     `not-injected`, `refused`, `down` (no answer), `not-asked`; `reason` is the plain answer. `same`: whether that is
     what is predicted, None where there is no answer. `differences` are `+6379 outbound-port` and `+rule -A …` for what
     the injector has and the prediction has not, with `-` the other way; `notes` what may be behind them, and what to do.

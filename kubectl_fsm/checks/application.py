@@ -19,7 +19,8 @@ from kubectl_fsm.meshes import HEALTH_CHECK_PORT, INBOUND_RESERVED_PORTS, OSM, R
 )
 def container_on_reserved_port(view: WorkloadView) -> Iterator[Seen]:
     taken = _taken(view)
-    for place, container in _containers(view) if view.injection.injected else ():
+    meets = view.injection.injected and view.installation.adds_sidecar
+    for place, container in _containers(view) if meets else ():
         for index, port in enumerate(fields.parts(container, "ports")):
             number = fields.number(port, "containerPort") or 0
             if number in taken and port.get("protocol", "TCP") == "TCP":

@@ -134,7 +134,8 @@ def namespace_unmeshable(view: NamespaceView) -> Iterator[Seen]:
 )
 def namespace_annotation_refused(view: NamespaceView) -> Iterator[Seen]:
     annotations, mesh = fields.annotations(view.object), _asked(view)
-    for key in (mesh.injection_key, mesh.metrics_key) if mesh else ():
+    scraped = view.installation is not None and view.installation.adds_sidecar
+    for key in (mesh.injection_key, *((mesh.metrics_key,) if scraped else ())) if mesh else ():
         empty = mesh and key == mesh.metrics_key and not annotations.get(key)
         if key in annotations and not empty and interception.answer(annotations[key]) is None:
             yield Seen(

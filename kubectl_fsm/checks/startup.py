@@ -40,8 +40,9 @@ def sidecar_missing(view: WorkloadView) -> Iterator[Seen]:
     mesh = view.installation.mesh
     for group in view.groups:
         pod = group.pods[0]
+        labelled = view.installation.adds_sidecar and mesh.uuid_label in fields.labels(pod)
         marks = [f"init container {mesh.init_container}"] if carries(pod, mesh) else []
-        marks += [f"label {mesh.uuid_label}"] if mesh.uuid_label in fields.labels(pod) else []
+        marks += [f"label {mesh.uuid_label}"] if labelled else []
         containers = (*fields.items(pod, "spec", "containers"), *fields.items(pod, "spec", "initContainers"))
         if marks and not any(one.get("name") in _SIDECARS for one in containers):
             yield Seen(view.said(group, f"{' and '.join(marks)}, but no container {mesh.sidecar}"), _anew(view))

@@ -121,8 +121,9 @@ def _state(case: _Case) -> str:
 
 
 def _given(case: _Case, state: str) -> str:
-    name = case.installation.mesh.init_container
-    others = {"no-interception": f"a sidecar and no {name}", "not-injected": "no sidecar", "refused": "a refusal"}
+    name, label = case.installation.mesh.init_container, case.installation.mesh.uuid_label
+    bare = f"a sidecar and no {name}" if case.installation.adds_sidecar else f"the label {label} and no {name}"
+    others = {"no-interception": bare, "not-injected": "no sidecar", "refused": "a refusal"}
     return others.get(state, name)
 
 

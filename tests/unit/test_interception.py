@@ -215,6 +215,12 @@ def test_injection(spec, annotations, where, injected, reason):
     assert reason in verdict.reason
 
 
+def test_without_a_sidecar_metrics_are_not_asked_for():
+    where = namespace(annotations={"flomesh.io/metrics": "maybe"})
+    assert injection({"metadata": {"annotations": ENABLED}}, where, install("NodeLevel")).injected
+    assert not injection({"metadata": {"annotations": ENABLED}}, where, install("PodLevel")).injected
+
+
 def test_comparison():
     installation = install(outboundPortExclusionList=[6379])
     compare = Comparison(installation)

@@ -254,7 +254,7 @@ VOLUME = {
             (
                 "no-interception",
                 True,
-                "the next pod gets a sidecar and no fsm-init, as predicted: interceptionMode NodeLevel",
+                "the next pod gets the label fsm-proxy-uuid and no fsm-init, as predicted: interceptionMode NodeLevel",
                 [],
             ),
         ),
