@@ -1,17 +1,18 @@
 """Which meshes a cluster has, and which of them a namespace belongs to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from kubectl_fsm import fields, interception
+from kubectl_fsm import fields, interception, workloads
 from kubectl_fsm.cluster.interface import DEPLOYMENTS, NAMESPACES, PODS, Cluster, Resource
-from kubectl_fsm.errors import Forbidden, MeshError, NotFound, RulesSyntaxError
+from kubectl_fsm.errors import Forbidden, InvalidObject, MeshError, NotFound, RulesSyntaxError
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import (
     FSM,
     MESHES,
     OSM,
+    OSM_EDGE,
     ExclusionList,
     Injector,
     Installation,
@@ -41,7 +42,7 @@ def find(cluster: Cluster, control_plane: str = "") -> Sequence[Installation]:
         for config in _meshconfigs(cluster, group, version, control_plane)
     ]
     if found or not cluster.remote:
-        return found or [_assumed()]
+        return found or [_assumed(cluster)]
     seen = [f"{group}/{version}" for group, version in zip(GROUPS, versions, strict=True) if version]
     where = f"namespace {control_plane}" if control_plane else "any namespace"
     if seen:
@@ -240,7 +241,19 @@ def _image(deployment: Object) -> str:
     return fields.text(deployment, *path, 0, "image") if fields.items(deployment, *path) else ""
 
 
-def _assumed() -> Installation:
-    """What files without a MeshConfig are read with."""
-    note = "no MeshConfig in the files: read as FSM 1.5 with empty global lists"
-    return Installation(FSM, "", FSM.system_namespace, "", FSM.releases[0], {}, note)
+def _assumed(cluster: Cluster) -> Installation:
+    """What files without a MeshConfig are read with: the mesh of which their keys speak, FSM unless it is clearly another."""
+    keys = {key for resource in cluster.kinds() for obj in cluster.list(resource) for key in _keys(obj)}
+    spoken = [mesh for mesh in (FSM, OSM_EDGE) if any(key.startswith(mesh.prefix) for key in keys)]
+    mesh = spoken[0] if spoken else FSM
+    release = mesh.releases[0]
+    shown = ".".join(map(str, release.first[:2]))
+    note = f"no MeshConfig in the files: read as {mesh.title} {shown} with empty global lists"
+    return Installation(mesh, "", mesh.system_namespace, "", release, {}, note)
+
+
+def _keys(obj: Object) -> Iterator[str]:
+    """The labels and annotations of an object and of its pod template; nothing of what cannot be read."""
+    with suppress(InvalidObject):
+        for one in (obj, workloads.template(obj) or {}):
+            yield from (*fields.labels(one), *fields.annotations(one))

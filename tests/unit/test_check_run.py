@@ -150,6 +150,29 @@ def test_files_without_a_meshconfig_are_read_with_a_note(capsys):
     assert "Note: no MeshConfig in the files: read as FSM 1.5 with empty global lists\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("labels", "annotations", "read_as"),
+    [
+        ({"openservicemesh.io/monitored-by": "osm"}, {}, "osm-edge 1.3"),
+        ({}, {"openservicemesh.io/outbound-port-exclusion-list": "80"}, "osm-edge 1.3"),
+        ({"openservicemesh.io/monitored-by": "osm"}, {"flomesh.io/sidecar-injection": "enabled"}, "FSM 1.5"),
+        ({"flomesh.io/monitored-by": "fsm"}, {}, "FSM 1.5"),
+        ({"app": "openservicemesh.io/"}, {}, "FSM 1.5"),
+        ({"openservicemesh.io/monitored-by": "osm"}, ["unreadable"], "osm-edge 1.3"),
+    ],
+)
+def test_files_without_a_meshconfig_tell_the_mesh_by_their_keys(capsys, monkeypatch, labels, annotations, read_as):
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}}
+    spec = {"containers": [{"name": "web", "image": "web:1"}]}
+    template = {"metadata": {"labels": {"app": "web"}, "annotations": annotations}, "spec": spec}
+    web = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"}}
+    web["spec"] = {"selector": {"matchLabels": {"app": "web"}}, "template": template}
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{json.dumps(namespace)}\n---\n{json.dumps(web)}"))
+    cli.main(["check", "-f", "-"])
+    out = capsys.readouterr().out
+    assert f"Note: no MeshConfig in the files: read as {read_as} with empty global lists\n" in out
+
+
 @pytest.mark.parametrize(("words", "names"), [([], list(CHECKS)), (["--only", "outdated"], ["outdated"])])
 def test_the_list_of_checks_asks_no_cluster(capsys, words, names):
     assert cli.main(["check", "--list", "--kubeconfig=/nonexistent", "-o", "json", *words]) == 0
