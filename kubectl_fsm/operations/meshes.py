@@ -23,6 +23,8 @@ from kubectl_fsm.meshes import (
 
 GROUPS = (FSM.group, OSM.group)
 """API groups of MeshConfigs; a cluster serves those of the meshes that it has, or had."""
+_FORMER_MODE, _BESIDE_FORMER = "iptables", ("ebpf", "none")
+"""The mode that adds the init container in releases before FSM 1.5, and the others that they have."""
 _INJECTORS = f"app in ({FSM.injector_app},{OSM.injector_app})"
 
 
@@ -216,11 +218,20 @@ def _installation(cluster: Cluster, group: str, config: Object, injectors: Seque
 def _guess(cluster: Cluster, mesh: Mesh, config: Object) -> tuple[Release, str]:
     """The release of a mesh whose control plane does not show its version: by the mode, and by a running pod's rules."""
     mode = fields.text(config, "spec", "traffic", "interceptionMode")
-    fitting = [release for release in mesh.releases if release.mode in (None, mode)] or list(mesh.releases)
+    fitting = _fitting(mesh, mode)
     writers = _writers_of_a_pod(cluster, mesh) if cluster.remote else ()
     release = next((found for found in fitting if found.injector in writers), fitting[0])
     fits = "its pods' rules" if release.injector in writers else "the MeshConfig"
     return release, f"{mesh.title}'s version is not shown; read as injector {release.injector.name}, which fits {fits}"
+
+
+def _fitting(mesh: Mesh, mode: str) -> Sequence[Release]:
+    """The releases that may read a MeshConfig with this mode, newest first; one without a mode may be older than modes."""
+    if not mode:
+        return [release for release in mesh.releases if release.mode is None] or mesh.releases
+    known = _FORMER_MODE if mode in _BESIDE_FORMER else mode
+    named = [release for release in mesh.releases if release.mode is not None]
+    return [release for release in named if known in (release.mode, *release.modes)] or named
 
 
 def _writers_of_a_pod(cluster: Cluster, mesh: Mesh) -> Sequence[Injector]:

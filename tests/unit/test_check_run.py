@@ -16,6 +16,7 @@ from kubectl_fsm.checks.views import MeshView, NamespaceView, WorkloadView
 from kubectl_fsm.cluster import manifests
 from kubectl_fsm.commands.check import Check
 from kubectl_fsm.errors import Forbidden, InvalidObject
+from kubectl_fsm.operations import meshes
 from kubectl_fsm.operations.targets import Selection
 
 SHOP = "examples/shop"
@@ -171,6 +172,28 @@ def test_files_without_a_meshconfig_tell_the_mesh_by_their_keys(capsys, monkeypa
     cli.main(["check", "-f", "-"])
     out = capsys.readouterr().out
     assert f"Note: no MeshConfig in the files: read as {read_as} with empty global lists\n" in out
+
+
+@pytest.mark.parametrize(
+    ("prefix", "mode", "injector", "adds"),
+    [
+        ("flomesh.io", "PodLevel", "fsm-1.5", True),
+        ("flomesh.io", "NodeLevel", "fsm-1.5", False),
+        ("flomesh.io", "iptables", "fsm-1.5", True),
+        ("flomesh.io", "ebpf", "fsm-1.5", False),
+        ("flomesh.io", "none", "fsm-1.5", False),
+        ("openservicemesh.io", "iptables", "osm-edge-1.3", True),
+        ("openservicemesh.io", "none", "osm-edge-1.3", False),
+        ("openservicemesh.io", "Iptables", "osm-edge-1.3", False),
+    ],
+)
+def test_a_version_that_is_not_shown_is_told_by_the_mode(prefix, mode, injector, adds):
+    config = {"apiVersion": f"config.{prefix}/v1alpha2", "kind": "MeshConfig"}
+    config |= {"metadata": {"name": "a", "namespace": "b"}, "spec": {"traffic": {"interceptionMode": mode}}}
+    cluster = manifests.read(["-"], None, io.StringIO(json.dumps(config)))
+    found = meshes.only(meshes.find(cluster))
+    assert (found.injector.name, found.intercepts) == (injector, adds)
+    assert (found.release.mode == "PodLevel") is mode.endswith("Level")
 
 
 @pytest.mark.parametrize(("words", "names"), [([], list(CHECKS)), (["--only", "outdated"], ["outdated"])])
