@@ -8,7 +8,7 @@ from typing import Any
 
 from kubectl_fsm import fields
 from kubectl_fsm.checks.lists import ListHolder
-from kubectl_fsm.checks.views import Scene, WorkloadView, label
+from kubectl_fsm.checks.views import LONG, Scene, WorkloadView, label
 from kubectl_fsm.exclusions import items, raw_values, value_problem
 from kubectl_fsm.fields import Object, Step
 from kubectl_fsm.meshes import ExclusionList, Item
@@ -63,16 +63,22 @@ def _written(place: str, changes: Mapping[str, str | None]) -> str:
 
 def removal(view: ListHolder, found: ExclusionList, values: Sequence[str]) -> str:
     """What takes values out of a list of the object."""
+    in_words = view.scene.taken_out(found, values, *view.scope_words)
     if view.uneditable:
-        return f"{view.scene.taken_out(found, values, *view.scope_words)}: {view.uneditable}"
+        return f"{in_words}: {view.uneditable}"
     pattern = _PORT_WORD if found.item is Item.PORT else _WORD
-    if not view.scene.cluster.remote or all(map(pattern.fullmatch, values)):
+    if len(values) <= LONG and (not view.scene.cluster.remote or all(map(pattern.fullmatch, values))):
         return view.scene.removal(found, values, *view.scope_words)
     if isinstance(view, WorkloadView):
         key = view.installation.injector.annotation(found)
-        left = ",".join(item for item in items(view.annotations[key]) if item not in values)
+        parts = items(view.annotations[key])
+        if len(parts) > LONG:
+            return in_words
+        left = ",".join(item for item in parts if item not in values)
         return template(view, "annotations", {key: left or None})
     held = raw_values(found, view.installation.spec)
+    if len(held) > LONG:
+        return in_words
     return rewriting(view, view.place(found), held, [item for item in held if str(item) not in values])
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from kubectl_fsm import exclusions, workloads
 from kubectl_fsm.checks import mending
@@ -14,6 +15,7 @@ from kubectl_fsm.meshes import INBOUND_PORTS, OUTBOUND_PORTS, ExclusionList, Inj
 from kubectl_fsm.operations import guards
 
 _SCARCE = MAX_PORTS - 2
+_NAMED = 3
 _HERE_DOCUMENT = re.compile(r"[$`\n]")
 _COMMAND = re.compile(r"[$`\n;&|<>()]")
 """What a shell acts on: in a here-document that is not quoted, and in a command."""
@@ -63,16 +65,20 @@ def annotation_dropped(view: WorkloadView) -> Iterator[Seen]:
 )
 def entry_invalid(view: ListHolder) -> Iterator[Seen]:
     for found, entries, own in _lists(view):
-        added = _added(view, own)
+        added, values = _added(view, own), {entry.value for entry in own}
+        bad: dict[str, str] = {}
         for problem in exclusions.problems(Effective(entries, view.union.settings)):
             value = problem.key[1]
-            if any(entry.value == value for entry in own) and not _acts(view.installation.injector, value):
-                yield Seen(
-                    f"{found.name}: {problem.text}", mending.removal(view, found, [value]), view.place(found, value)
-                )
+            if value in values:
+                if not _acts(view.installation.injector, value):
+                    bad[value] = problem.text
             elif value == "too many" and added:
                 seen = f"{problem.text}{_shares(entries, added)}"
                 yield Seen(seen, _surplus(view, found, added, len(entries) - MAX_PORTS), view.place(found))
+        if bad:
+            more = [f"and {len(bad) - _NAMED} more"] if len(bad) > _NAMED else []
+            seen = f"{found.name}: {'; '.join([*islice(bad.values(), _NAMED), *more])}"
+            yield Seen(seen, mending.removal(view, found, [*bad]), view.place(found, next(iter(bad))))
 
 
 @check(
@@ -119,12 +125,13 @@ def port_reserved(view: ListHolder) -> Iterator[Seen]:
 def shell_code(view: MeshView) -> Iterator[Seen]:
     injector = view.installation.injector
     for found in injector.lists:
-        for value in exclusions.global_values(found, view.installation.spec):
-            if _acts(injector, value):
+        first: dict[str, int] = {}
+        for index, value in enumerate(exclusions.global_values(found, view.installation.spec)):
+            if first.setdefault(value, index) == index and _acts(injector, value):
                 yield Seen(
                     f"{found.name}: a shell acts on {value!r}",
                     mending.removal(view, found, [value]),
-                    view.place(found, value),
+                    (*view.place(found), index),
                 )
 
 

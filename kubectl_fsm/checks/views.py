@@ -22,6 +22,8 @@ from kubectl_fsm.reports import ListChange
 
 T = TypeVar("T")
 
+LONG = 50
+"""So many values are named in what mends a list, and a longer list is not written anew."""
 _NAMED = 2
 _NOTHING = Effective((), Settings())
 _LABELS: Mapping[str, str] = {one.kind: one.label for one in BUILT_IN} | {"Namespace": "ns"}
@@ -166,8 +168,9 @@ class Scene:
         """The same in words, for who edits a file."""
         scoped = any(word.startswith(("--workload=", "--pod=")) for word in words)
         place = f"the annotation {found.annotation}" if scoped else f"spec.traffic.{found.field}"
-        shown = (value if value and not value.split()[1:] else repr(value) for value in values)
-        return f"take {', '.join(shown)} out of {place}"
+        shown = (value if value and not value.split()[1:] else repr(value) for value in values[:LONG])
+        more = f" and {len(values) - LONG} more" if len(values) > LONG else ""
+        return f"take {', '.join(shown)}{more} out of {place}"
 
     def _concerned(self, namespace: Object) -> bool:
         """Whether a namespace is part of a mesh, one that is not there included, or is meant to be."""

@@ -72,3 +72,23 @@ def test_every_check_fails_and_passes(identity):
 
 def test_every_folder_is_a_checks():
     assert {path.parent.name for path in FILES} <= set(CHECKS)
+
+
+def test_a_long_list_of_bad_values_is_one_finding(tmp_path, capsys, monkeypatch):
+    ranges = [f"10.{index >> 8}.{index & 255}.1" for index in range(4000)]
+    config = {
+        "apiVersion": "config.flomesh.io/v1alpha3",
+        "kind": "MeshConfig",
+        "metadata": {"name": "fsm-mesh-config", "namespace": "fsm-system"},
+        "spec": {"traffic": {"interceptionMode": "PodLevel", "outboundIPRangeExclusionList": ranges}},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for remote in (False, True):
+        monkeypatch.setattr(Manifests, "remote", remote)
+        cli.main(["check", "-f", str(tmp_path), "--only", "entry-invalid", "-o", "json"])
+        out, err = capsys.readouterr()
+        assert out, err
+        (found,) = json.loads(out)["items"]
+        assert found["seen"].endswith("; and 3997 more")
+        assert found["mend"].endswith(", 10.0.49.1 and 3950 more out of spec.traffic.outboundIPRangeExclusionList")
+        assert len(out) < 4000
