@@ -140,6 +140,8 @@ def injected_template(view: WorkloadView) -> Iterator[Seen]:
 )
 def opted_out(view: WorkloadView) -> Iterator[Seen]:
     key = view.installation.mesh.injection_key
+    if fields.mapping(view.template, "spec").get("hostNetwork") is True:
+        return
     if key in view.annotations and interception.answer(view.annotations[key]) is False:
         yield Seen(
             f"annotation {key} is {view.annotations[key]}",

@@ -40,7 +40,7 @@ def edited_beside_keeper(view: ListHolder) -> Iterator[Seen]:
     for one, (last, *_) in _writers(view):
         keepers = ownership.keepers(view.scene, view.object, [_path(view, one)]) if last.manager in _BY_HAND else ()
         for keeper in keepers:
-            seen = f"{one.name} was written by {last.manager} ({last.time}); {keeper.text}"
+            seen = f"{one.name} was written by {_timed(last)}; {keeper.text}"
             yield Seen(seen, "write it where the object is kept, too", view.place(one))
 
 
@@ -55,9 +55,14 @@ def edited_beside_keeper(view: ListHolder) -> Iterator[Seen]:
 def two_managers(view: ListHolder) -> Iterator[Seen]:
     for one, writers in _writers(view):
         if len({writer.manager for writer in writers}) > 1:
-            named = " and ".join(f"{writer.manager} ({writer.time})" for writer in writers)
+            named = " and ".join(map(_timed, writers))
             mend = f"take it out of what {writers[-1].manager} applies, or {writers[0].manager}"
             yield Seen(f"{one.name} is owned by {named}", mend, view.place(one))
+
+
+def _timed(writer: Writer) -> str:
+    """`ci (2026-01-02T03:04:05Z)`; whoever applies on the server's side may leave no time."""
+    return f"{writer.manager} ({writer.time})" if writer.time else writer.manager
 
 
 def _held(view: ListHolder) -> Sequence[ExclusionList]:

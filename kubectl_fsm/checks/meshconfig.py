@@ -76,10 +76,14 @@ def preset_differs(view: MeshView) -> Iterator[Seen]:
         mode = fields.text(wanted, *_MODE[1:])
     except InvalidObject as error:
         raise _unreadable(preset, error.message) from error
+    differs = mode != installation.mode
     if found := [*_differences(view, then, mode)]:
         command = hints.export("values", [*view.scope_words, *view.scene.cluster.words])
-        mend = command if view.scene.cluster.remote else "write the MeshConfig's lists into the chart's values"
-        yield Seen(f"the preset would install {'; '.join(found)}", mend)
+        between = ", and what this prints: " if view.scene.cluster.remote else "; "
+        lists = command if view.scene.cluster.remote else "write the MeshConfig's lists into the chart's values"
+        modes = f"write interceptionMode {installation.mode or '(none)'} into the chart's values"
+        mends = [modes] * differs + [lists] * (len(found) > differs)
+        yield Seen(f"the preset would install {'; '.join(found)}", between.join(mends))
 
 
 def _modes(view: MeshView) -> tuple[str, Sequence[str]]:

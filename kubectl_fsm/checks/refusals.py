@@ -17,9 +17,10 @@ from kubectl_fsm.cluster.interface import (
     REPLICASETS,
     STATEFULSETS,
 )
-from kubectl_fsm.exclusions import items
+from kubectl_fsm.exclusions import bad_items, items
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import MESHES
+from kubectl_fsm.operations.annotations import LIST_KEYS
 from kubectl_fsm.operations.rollout import seen_at
 
 _PREAMBLE = re.compile(r"(?s)(?:Error creating: |[Cc]reate (?:Pod|Claim) .*? failed error: )(.*)")
@@ -144,7 +145,10 @@ def _mend(view: WorkloadView, words: str, mends: Sequence[tuple[str, _Mend]]) ->
 def _bad_list(view: WorkloadView, found: "re.Match[str]") -> str:
     """A pod annotation's item that cannot be read goes, the others stay."""
     item, key = found[1], found[2]
-    kept = [one for one in items(view.annotations.get(key, "")) if one != item]
+    known, text = LIST_KEYS.get(key), view.annotations.get(key, "")
+    if known in view.installation.injector.pod_lists and item in items(text):
+        return mending.removal(view, known, bad_items(known, text))
+    kept = [one for one in items(text) if one != item]
     return mending.template(view, "annotations", {key: ",".join(kept) or None})
 
 

@@ -225,6 +225,7 @@ def control_plane_down(view: MeshView) -> Iterator[Seen]:
             wanted = 1 if replicas is None else replicas
             conditions = fields.items(one, "status", "conditions")
             said = [f": {each.get('message')}" for each in conditions if each.get("type") == "Available"]
+            seen = f"0 of {wanted} pods are available{''.join(said)}" if wanted else "it is scaled to 0"
             words = ("describe", label(one)) if wanted else ("scale", label(one), "--replicas=1")
             mend = mending.kubectl(view.scene, *words, "-n", namespace)
-            yield Seen(f"0 of {wanted} pods are available{''.join(said)}", mend, ("status",), one)
+            yield Seen(seen, mend, ("status",), one)
