@@ -81,6 +81,13 @@ def injection(pod: Object, namespace: Object | None, installation: Installation)
     return next(_verdicts(pod, namespace, installation))
 
 
+def surroundings(name: str, namespace: Object | None, installation: Installation) -> Object | None:
+    """The Namespace object of that name; where it is not shown, one by its name alone if that keeps its pods out."""
+    if namespace is None and name in (*UNMESHED, installation.namespace):
+        return {"metadata": {"name": name}}
+    return namespace
+
+
 def _verdicts(pod: Object, namespace: Object | None, installation: Installation) -> Iterator[Injection]:
     """The injector's questions in its order; the first verdict counts."""
     mesh = installation.mesh

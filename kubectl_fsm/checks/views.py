@@ -323,7 +323,7 @@ class WorkloadView(ListHolder):
     def meshed(self) -> bool:
         """Whether it has to do with the mesh: its namespace is part of it, or its pods are."""
         if self.namespace is None:
-            return self.workload.namespace != self.installation.namespace
+            return self.workload.namespace not in (*interception.UNMESHED, self.installation.namespace)
         labels = [fields.mapping(one, "metadata", "labels") for one in (self.namespace, *self.subject.pods)]
         mesh = self.installation.mesh
         return mesh.monitored_label in labels[0] or any(mesh.uuid_label in one for one in labels[1:])
@@ -331,7 +331,8 @@ class WorkloadView(ListHolder):
     @cached_property
     def injection(self) -> Injection:
         """Whether the next pod will be injected, and why (not)."""
-        return interception.injection(self.template, self.namespace, self.installation)
+        around = interception.surroundings(self.workload.namespace, self.namespace, self.installation)
+        return interception.injection(self.template, around, self.installation)
 
     @cached_property
     def next(self) -> Situation:

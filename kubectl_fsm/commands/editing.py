@@ -207,6 +207,7 @@ def _announcements(
         if (reason := obstacles.opted_out(workload.top.object)) and not held_back:
             yield Warned(f"{workload.label}: {reason}, and this edit rolls it all the same")
     template = workload.template
-    verdict = interception.injection(template, namespace, installation) if template is not None else None
+    around = interception.surroundings(workload.namespace, namespace, installation)
+    verdict = interception.injection(template, around, installation) if template is not None else None
     if verdict and not verdict.injected:
         yield Warned(f"{workload.label} is not injected, so this does nothing yet: {verdict.reason}")

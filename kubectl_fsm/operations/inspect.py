@@ -65,6 +65,7 @@ class Situation(NamedTuple):
 
 def situation(subject: Subject, pod: Object | None, namespace: Object | None, installation: Installation) -> Situation:
     """How it stands with a pod, or with the subject's next pod where `pod` is None or has never run."""
+    namespace = interception.surroundings(subject.workload.namespace, namespace, installation)
     injection = interception.injection(subject.template, namespace, installation)
     source = "pod annotation" if subject.workload.bare else f"{subject.workload.label} template"
     coming = interception.upcoming(subject.template, namespace, installation, installation.spec, source)

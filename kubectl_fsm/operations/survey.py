@@ -125,4 +125,5 @@ def _selector(cluster: Cluster, installation: Installation) -> str:
 def _concerned(subject: Subject, namespace: Object | None, installation: Installation) -> bool:
     if any(interception.carries(pod, installation.mesh) for pod in subject.pods):
         return True
-    return interception.injection(subject.template, namespace, installation).injected
+    around = interception.surroundings(subject.workload.namespace, namespace, installation)
+    return interception.injection(subject.template, around, installation).injected

@@ -221,6 +221,13 @@ def test_without_a_sidecar_metrics_are_not_asked_for():
     assert not injection({"metadata": {"annotations": ENABLED}}, where, install("PodLevel")).injected
 
 
+@pytest.mark.parametrize(("name", "injected"), [("kube-system", False), ("fsm-system", False), ("shop", True)])
+def test_a_name_alone_keeps_a_namespace_out(name, injected):
+    around = interception.surroundings(name, None, install())
+    assert injection({"metadata": {"annotations": ENABLED}}, around, install()).injected is injected
+    assert interception.surroundings(name, namespace(), install()) == namespace()
+
+
 def test_comparison():
     installation = install(outboundPortExclusionList=[6379])
     compare = Comparison(installation)
