@@ -34,7 +34,7 @@ def _pod_level(view: MeshView) -> str:
 
 @check(
     "interception-off",
-    "warning",
+    "error",
     MeshView,
     holds="The interception mode is one that leads the pods' connections to their sidecars.",
     why="Pods get a sidecar but no rules: nothing of what they say goes through it, and no policy holds.",
@@ -42,7 +42,7 @@ def _pod_level(view: MeshView) -> str:
 )
 def interception_off(view: MeshView) -> Iterator[Seen]:
     found = view.installation
-    if not (found.intercepts or _elsewhere(found) or _former(found)):
+    if not (found.intercepts or _elsewhere(found)):
         yield Seen(f"spec.traffic.interceptionMode is {found.mode!r}", _pod_level(view), _PATH)
 
 
