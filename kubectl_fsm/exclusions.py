@@ -85,14 +85,23 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
-def network(text: str) -> str:
-    """An IPv4 range without its host bits, as iptables stores it: `2.2.2.2/24` is `2.2.2.0/24`. Other texts unchanged."""
-    address, slash, mask = text.partition("/")
-    if not slash or not is_ipv4(address) or not is_cidr(text):
-        return text
+def range_bits(text: str) -> tuple[int, int] | None:
+    """First address and prefix length of an IPv4 range, as numbers; None where it is none."""
+    address, _, mask = text.partition("/")
+    if not is_ipv4(address) or not is_cidr(text):
+        return None
     length = _length(mask)
     first, second, third, fourth = (int(octet) for octet in address.split("."))
-    number = (first << 24 | second << 16 | third << 8 | fourth) >> (_IPV4_BITS - length) << (_IPV4_BITS - length)
+    number = first << 24 | second << 16 | third << 8 | fourth
+    return number >> (_IPV4_BITS - length) << (_IPV4_BITS - length), length
+
+
+def network(text: str) -> str:
+    """An IPv4 range without its host bits, as iptables stores it: `2.2.2.2/24` is `2.2.2.0/24`. Other texts unchanged."""
+    bits = range_bits(text)
+    if bits is None:
+        return text
+    number, length = bits
     return f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}/{length}"
 
 

@@ -7,7 +7,7 @@ rules together, or depends on marks that rules change, is not found. It takes ti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from kubectl_fsm.netfilter.matches import (
     AddressType,
     Comment,
     Conntrack,
+    End,
     Interface,
     Mark,
     Match,
@@ -74,11 +75,38 @@ def shadowed(ruleset: Ruleset, table: str = NAT) -> Iterator[Shadow]:
                 yield Shadow(chain.name, index + 1, rule, *by)
 
 
+class _Addresses:
+    """The places of a chain's rules; those of rules that ask for an address and nothing else by that address."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.others: list[int] = []
+        self.places: dict[tuple[End, int, int], list[int]] = {}
+        for place, rule in enumerate(chain.rules):
+            match = rule.matches[0] if len(rule.matches) == 1 else None
+            if isinstance(match, Address) and not match.negated and match.bits[1]:
+                self.places.setdefault((match.end, *match.bits), []).append(place)
+            else:
+                self.others.append(place)
+        self.masks = {mask for _, _, mask in self.places}
+
+    def about(self, known: Iterable[Match]) -> Sequence[int]:
+        """The places in order, without those whose address does not follow from what is known."""
+        found = set(self.others)
+        for match in known:
+            if isinstance(match, Address) and not match.negated:
+                value, bits = match.bits
+                for mask in self.masks:
+                    if mask & bits == mask:
+                        found.update(self.places.get((match.end, value & mask, mask), ()))
+        return sorted(found)
+
+
 class _Search:
     def __init__(self, chains: Mapping[str, Chain]) -> None:
         self.chains = chains
         self.sites: dict[str, list[_Site]] = {}
         self.entries: dict[str, tuple[Match, ...]] = {}
+        self.addresses: dict[str, _Addresses] = {}
         self.steps = 0
         self.marked = False
         for chain in chains.values():
@@ -90,14 +118,20 @@ class _Search:
     def cover(self, chain: Chain, index: int, known: tuple[Match, ...], depth: int) -> tuple[Rule, str] | None:
         """The rule, and its chain, that takes every packet of which `known` holds before it reaches this place, on whichever way."""
         known += self.entry(chain.name, 0)
-        for rule in chain.rules[:index]:
-            if self.takes(rule, known, depth):
-                return rule, chain.name
+        for place in self.candidates(chain, index, known):
+            if self.takes(chain.rules[place], known, depth):
+                return chain.rules[place], chain.name
         sites = self.sites.get(chain.name)
         if not sites or depth == _MAX_DEPTH or self.steps > _MAX_STEPS:
             return None
         found = [self.cover(site.chain, site.place, known + site.matches, depth + 1) for site in sites]
         return found[0] if all(found) else None
+
+    def candidates(self, chain: Chain, index: int, known: tuple[Match, ...]) -> Sequence[int]:
+        """The places before this one of rules that may take such a packet: not those that ask for another address alone."""
+        if chain.name not in self.addresses:
+            self.addresses[chain.name] = _Addresses(chain)
+        return [place for place in self.addresses[chain.name].about(known) if place < index]
 
     def entry(self, chain: str, depth: int) -> tuple[Match, ...]:
         """What holds of every packet in a chain: what all ways into it ask for."""

@@ -15,6 +15,7 @@ from kubectl_fsm.netfilter.script import parse, write
 from kubectl_fsm.netfilter.shadows import Shadow, shadowed
 from kubectl_fsm.netfilter.text import describe
 from kubectl_fsm.operations import annotations, hints
+from kubectl_fsm.operations.breadth import Breadth
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.reports import EntryState, PodRules, RuleLine, SettingState
 
@@ -282,12 +283,13 @@ def idle(coming: Upcoming, script: str) -> Iterator[str]:
 def idle_entries(wanted: Effective, script: str) -> Iterator[Idle]:
     """The entries of a union that do nothing, given the script that it leads to; none where that is empty."""
     shadows = _shadowed(script) if script else {}
-    included = wanted.of(INCLUDED_RANGES)
+    breadths = {found: Breadth(wanted.of(found)) for found in dict.fromkeys(entry.list for entry in wanted.entries)}
+    included = breadths.get(INCLUDED_RANGES)
     said: dict[object, str] = {}
     for entry in wanted.entries if script else ():
         first = said.setdefault(entry.key, entry.value)
-        wider = next((one for one in wanted.of(entry.list) if one.key != entry.key and one.holds(entry)), None)
-        outside = entry.list is EXCLUDED_RANGES and included and not any(_overlap(entry, one) for one in included)
+        wider = breadths[entry.list].wider(entry)
+        outside = entry.list is EXCLUDED_RANGES and included and not included.overlaps(entry)
         if first != entry.value:
             yield Idle(entry, "twin", f"means the same as {first}")
         elif entry.key in shadows:
@@ -297,10 +299,6 @@ def idle_entries(wanted: Effective, script: str) -> Iterator[Idle]:
             yield Idle(entry, "covered", f"adds nothing to {wider.value}")
         elif outside:
             yield Idle(entry, "outside", "is outside the included ranges: nothing there is intercepted anyway")
-
-
-def _overlap(one: Entry, other: Entry) -> bool:
-    return one.holds(other) or other.holds(one)
 
 
 @lru_cache(maxsize=64)

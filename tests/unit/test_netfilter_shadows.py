@@ -242,6 +242,6 @@ def test_a_search_that_has_been_given_up_goes_through_no_more_rules(monkeypatch)
     cover = shadows._Search.cover
     monkeypatch.setattr(shadows, "_MAX_STEPS", 50)
     monkeypatch.setattr(shadows._Search, "cover", lambda self, *args: looked.append(args) or cover(self, *args))
-    text = table(*(f"-A OUTPUT -d 10.0.{number}.0/24 -j RETURN" for number in range(200)))
+    text = table(*(f"-A OUTPUT -d 10.0.{number}.0/24 -p tcp -j RETURN" for number in range(200)))
     assert list(shadowed(parse(text))) == []
     assert len(looked) < 20
