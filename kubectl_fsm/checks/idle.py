@@ -28,7 +28,9 @@ def duplicate_entry(view: ListHolder) -> Iterator[Seen]:
         values = list(dict.fromkeys(one.entry.value for one in (first, *more)))
         if len(values) > 1:
             seen = f"{first.place} has {' and '.join(values)}, which mean the same"
-            yield Seen(seen, removal(view, more[-1]), more[-1].path)
+            yield Seen(
+                seen, f"take the later one, {more[-1].entry.value}, out and leave {first.entry.value}", more[-1].path
+            )
         elif more:
             times = _TIMES.get(len(more) + 1, f"{len(more) + 1} times")
             seen = f"{first.place} has {first.entry.value} {times}"
