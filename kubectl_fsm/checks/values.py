@@ -11,7 +11,7 @@ from kubectl_fsm.checks.model import Seen, check
 from kubectl_fsm.checks.views import MeshView, WorkloadView
 from kubectl_fsm.errors import InvalidExclusion
 from kubectl_fsm.exclusions import MAX_PORTS, Effective, Entry
-from kubectl_fsm.meshes import INBOUND_PORTS, OUTBOUND_PORTS, ExclusionList, Injector, Item
+from kubectl_fsm.meshes import INBOUND_PORTS, OUTBOUND_PORTS, PASSED_INBOUND_PORTS, ExclusionList, Injector, Item
 from kubectl_fsm.operations import guards
 
 _SCARCE = MAX_PORTS - 2
@@ -59,9 +59,9 @@ def annotation_dropped(view: WorkloadView) -> Iterator[Seen]:
     "entry-invalid",
     "error",
     ListHolder,
-    holds="iptables takes every entry, and no more than 15 ports in one direction.",
-    why="iptables takes all rules or none: the init container fails, and a new pod never starts.",
-    remedy="Take out what iptables refuses; of ports that are too many, those of one server go into an excluded range.",
+    holds="iptables reads every entry as it is meant, and no more than 15 ports in one direction.",
+    why="iptables refuses it, and with it all rules: a new pod never starts. Or it reads something else than what is meant: `+` is every interface, so that all traffic bypasses the sidecar.",
+    remedy="Take it out, or write what is meant; of ports that are too many, those of one server go into an excluded range.",
 )
 def entry_invalid(view: ListHolder) -> Iterator[Seen]:
     for found, entries, own in _lists(view):
@@ -109,7 +109,8 @@ def ports_scarce(view: ListHolder) -> Iterator[Seen]:
 def port_reserved(view: ListHolder) -> Iterator[Seen]:
     for found, _, own in _lists(view):
         for entry in own:
-            if use := guards.reserved(found, entry.value):
+            passed = found is INBOUND_PORTS and int(entry.value) in PASSED_INBOUND_PORTS
+            if not passed and (use := guards.reserved(found, entry.value)):
                 removal = mending.removal(view, found, [entry.value])
                 yield Seen(f"{found.name}: {entry.value} is {use}", removal, view.place(found, entry.value))
 
