@@ -262,23 +262,27 @@ def bad_items(exclusion_list: ExclusionList, annotation: str) -> Sequence[str]:
 
 def global_values(exclusion_list: ExclusionList, spec: Object) -> Sequence[str]:
     """The values of a MeshConfig's list as text. Raises `InvalidObject` for what no API server stores."""
-    if wrong := _misfit(exclusion_list, spec):
-        raise InvalidObject(wrong)
+    _fit(exclusion_list, spec)
     return [str(value) for value in raw_values(exclusion_list, spec)]
 
 
 def _misfit(exclusion_list: ExclusionList, spec: Object) -> str:
     """What in a MeshConfig's list no API server stores; empty where there is nothing."""
-    wanted = int if exclusion_list.item is Item.PORT else str
     try:
-        values = raw_values(exclusion_list, spec)
+        _fit(exclusion_list, spec)
     except InvalidObject as error:
         return error.message
-    for index, value in enumerate(values):
-        if not isinstance(value, wanted) or isinstance(value, bool):
-            place = fields.place(_part(spec), "traffic", exclusion_list.field, index)
-            return f"{place} is {value!r}, not a {exclusion_list.item.value}"
     return ""
+
+
+def _fit(exclusion_list: ExclusionList, spec: Object) -> None:
+    """Raises `InvalidObject` for what no API server stores."""
+    wanted = int if exclusion_list.item is Item.PORT else str
+    for index, value in enumerate(raw_values(exclusion_list, spec)):
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            part, path = _part(spec), ("traffic", exclusion_list.field, index)
+            wrong = f"{fields.place(part, *path)} is {value!r}, not a {exclusion_list.item.value}"
+            raise InvalidObject(wrong, obj=part.root, path=(*part.path, *path))
 
 
 def raw_values(exclusion_list: ExclusionList, spec: Object) -> Sequence[object]:
