@@ -91,6 +91,7 @@ _ALL: Sequence[Check[Any]] = (
     addresses.endpoint_range,
     addresses.ipv6,
     routes.plain_to_sidecar,
+    routes.range_over_services,
     routes.tls_to_application,
     policies.policy_bypassed,
     policies.service_left_out,

@@ -1,6 +1,7 @@
 """The mesh's own policies, as far as they bear on what bypasses a sidecar."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from kubectl_fsm import fields
@@ -8,6 +9,7 @@ from kubectl_fsm.checks import backends, mending
 from kubectl_fsm.checks.kept import kept, removal
 from kubectl_fsm.checks.model import Seen, check
 from kubectl_fsm.checks.views import MeshView, NamespaceView, Scene, WorkloadView
+from kubectl_fsm.errors import Forbidden
 from kubectl_fsm.exclusions import atoi
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import FSM, INBOUND_PORTS
@@ -32,9 +34,7 @@ KINDS = (_TRAFFIC_TARGETS, *_ADMITTING)
 )
 def policy_bypassed(view: WorkloadView) -> Iterator[Seen]:
     excluded = view.sound.of(INBOUND_PORTS) if view.script else ()
-    if not excluded or fields.boolean(view.installation.config, *_PERMISSIVE):
-        return
-    guards = view.scene.once(_guards).get((view.workload.namespace, account(view.template)), ())
+    guards = _guarding(view) if excluded else ()
     served = (
         {target for service in backends.selecting(view) for _, target in backends.targets(service, view)}
         if guards
@@ -52,6 +52,15 @@ def policy_bypassed(view: WorkloadView) -> Iterator[Seen]:
             mend = (" && " if view.scene.cluster.remote else "; ").join(removal(owner, one) for owner, one in found)
             seen = f"{entry.list.name} {entry.value} ({' and '.join(entry.sources)}) bypasses TrafficTarget {', '.join(names)}"
             yield Seen(seen, mend, path)
+
+
+def is_guarded(view: WorkloadView, port: int) -> bool:
+    """Whether a TrafficTarget is for a workload's port; where nobody may tell there is a note."""
+    try:
+        return any(guard.port in (None, port) for guard in _guarding(view))
+    except Forbidden as error:
+        view.scene.notes[f"not looked at: {error.message}"] = None
+        return False
 
 
 def account(pod: Object) -> str:
@@ -117,13 +126,22 @@ class _Guard(NamedTuple):
     port: int | None
 
 
-def _guards(scene: Scene) -> Mapping[tuple[str, str], Sequence[_Guard]]:
-    """The TrafficTargets in force, by the namespace and name of the service account that they guard.
+def _guarding(view: WorkloadView) -> Sequence[_Guard]:
+    """The TrafficTargets that guard a workload; none where the mesh lets everybody in. Raises `Forbidden`."""
+    if fields.boolean(view.installation.config, *_PERMISSIVE):
+        return ()
+    place = view.workload.namespace
+    return _guards(view.scene, view.scene.scope and place).get((place, account(view.template)), ())
+
+
+@lru_cache(maxsize=256)
+def _guards(scene: Scene, namespace: str) -> Mapping[tuple[str, str], Sequence[_Guard]]:
+    """The TrafficTargets of a namespace (empty: of all) in force, by the namespace and name of the service account that they guard.
 
     The mesh ignores one without rules, and one in another namespace than its destination's. v1alpha1 had no `spec`.
     """
     found: dict[tuple[str, str], list[_Guard]] = {}
-    for target in scene.named(_TRAFFIC_TARGETS, scene.scope):
+    for target in scene.named(_TRAFFIC_TARGETS, namespace):
         spec = fields.mapping(target, "spec") or target
         destination = fields.mapping(spec, "destination")
         place, kind = fields.text(destination, "namespace"), fields.text(destination, "kind")

@@ -1,18 +1,29 @@
 """Connections through the Services of the mesh that one side takes past its sidecar and the other does not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import NamedTuple
 
 from kubectl_fsm import fields, interception, verdicts
 from kubectl_fsm.checks import backends, mending, policies
-from kubectl_fsm.checks.doors import CALL, Door, bypassing, doors, is_balanced_before, kindred, side
+from kubectl_fsm.checks.doors import CALL, Callers, Door, bypassing, doors, is_balanced_before, kindred, side
+from kubectl_fsm.checks.kept import kept, removal
+from kubectl_fsm.checks.lists import ListHolder
 from kubectl_fsm.checks.model import Seen, check
 from kubectl_fsm.checks.views import MeshView, Scene, WorkloadView, label
 from kubectl_fsm.cluster.interface import SERVICES
 from kubectl_fsm.errors import InvalidObject
+from kubectl_fsm.exclusions import Entry
 from kubectl_fsm.fields import Object
-from kubectl_fsm.meshes import INBOUND_PORTS, INTERFACES
+from kubectl_fsm.meshes import (
+    EXCLUDED_RANGES,
+    INBOUND_PORTS,
+    INCLUDED_RANGES,
+    INTERFACES,
+    OUTBOUND_PORTS,
+    ExclusionList,
+)
 from kubectl_fsm.operations.instances import target_port
 from kubectl_fsm.services import Endpoint
 from kubectl_fsm.tracing import NO_RULES, Dial, Result, Side, Step
@@ -25,15 +36,29 @@ _PAST = Side("a client", "", assumed=True, ruleset=NO_RULES)
 class _Mismatch(NamedTuple):
     """A door that callers take past their sidecars, while those of the servers take what comes.
 
-    `callers` are the first few of `total`, `reasons` the entries by which their rules decide; `servers` come with the
-    port that they are reached at.
+    `wide` where the callers' rules decide so by more than the door's port or its address alone. `dialling` are the
+    callers with what their rules do, among them those of `own`, the workloads behind the door, who do not count;
+    `servers` come with the port that they are reached at.
     """
 
     door: Door
-    callers: Sequence[WorkloadView]
-    total: int
-    reasons: Sequence[str]
+    wide: bool
+    dialling: Sequence[tuple[Callers, Step]]
+    own: AbstractSet[str]
     servers: Sequence[tuple[WorkloadView, int]]
+
+    def outside(self, some: Callers) -> Iterator[WorkloadView]:
+        """Those of the callers that count."""
+        return (view for view in some.views if view.workload.uid not in self.own)
+
+    @property
+    def callers(self) -> Iterator[WorkloadView]:
+        return (view for some, _ in self.dialling for view in self.outside(some))
+
+    @property
+    def total(self) -> int:
+        """How many callers there are."""
+        return sum(len(some.views) - len(some.uids & self.own) for some, _ in self.dialling)
 
 
 @check(
@@ -42,19 +67,47 @@ class _Mismatch(NamedTuple):
     WorkloadView,
     holds="What bypasses the client's sidecar bypasses the server's as well.",
     why="The server's sidecar gets plain text where it wants TLS: the connection is expected to fail.",
-    remedy="Exclude the target port inbound at the server, or take the exclusion out at the client.",
+    remedy="Exclude the target port inbound at the server, or take the exclusion out at the client. Wider ranges are told by range-over-services.",
 )
 def plain_to_sidecar(view: WorkloadView) -> Iterator[Seen]:
-    for found in view.scene.once(_mismatches):
-        if found.callers[0] is view:
-            service = found.door.service
-            home = fields.namespace(service)
-            servers = [server for server, _ in found.servers]
-            seen = (
-                f"{_names(found.callers, home, found.total)} {'dials' if found.total == 1 else 'dial'} port {found.door.number} "
-                f"past the sidecar ({'; '.join(found.reasons)}), and the sidecar of {_names(servers, home, len(servers))} wants TLS"
-            )
-            yield Seen(seen, _counterpart(found.servers), found.door.path, service)
+    for found in view.scene.once(_by_first_caller).get(id(view), ()):
+        service, total = found.door.service, found.total
+        home, servers = fields.namespace(service), [server for server, _ in found.servers]
+        dial, go = ("dials", "it goes") if total == 1 else ("dial", "they go")
+        reasons = dict.fromkeys(_reason(step) for _, step in found.dialling)
+        seen = (
+            f"where {_names([*islice(found.callers, _NAMED)], home, total)} {dial} port {found.door.number}, {go} past the "
+            f"sidecar ({'; '.join(reasons)}), and the sidecar of {_names(servers, home, len(servers))} wants TLS"
+        )
+        guarded = any(policies.is_guarded(server, port) for server, port in found.servers)
+        yield Seen(seen, _withdrawal(found) if guarded else _counterpart(found.servers), found.door.path, service)
+
+
+@check(
+    "range-over-services",
+    "info",
+    ListHolder,
+    holds="A range that bypasses the sidecar holds no Service of the mesh.",
+    why="The server's sidecar gets plain text where it wants TLS: connections to these Services are expected to fail.",
+    remedy="Exclude just what is outside of the mesh; where ranges are included, include the Services' addresses as well.",
+)
+def range_over_services(view: ListHolder) -> Iterator[Seen]:
+    holder = view.installation if isinstance(view, MeshView) else view
+    for entry, found in view.scene.once(_by_range).get(id(holder), {}).items():
+        names = [f"{label(service)}.{fields.namespace(service)}" for service in found.values()]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        which = f"{len(names)} Services" if len(names) > 1 else "1 Service"
+        included = entry.startswith("outside ")
+        seen = (
+            f"{'being ' if included else ''}{entry} takes connections to {which} of the mesh past the sidecar "
+            f"({', '.join(names[:_NAMED])}{more}), where the servers' sidecars want TLS"
+        )
+        mend = (
+            "include the addresses of these Services as well"
+            if included
+            else "exclude just what is outside of the mesh"
+        )
+        yield Seen(seen, mend, view.place(_list_of(entry), entry.rpartition(" ")[2]))
 
 
 @check(
@@ -78,6 +131,30 @@ def tls_to_application(view: WorkloadView) -> Iterator[Seen]:
                 yield Seen(seen, mend, own if own[-1] in view.annotations else ())
 
 
+def _by_first_caller(scene: Scene) -> Mapping[int, Sequence[_Mismatch]]:
+    """The mismatches by a port or an address alone, by the first of their callers, which tells them. Raises `Forbidden`."""
+    found: dict[int, list[_Mismatch]] = {}
+    for one in scene.once(_mismatches):
+        if not one.wide:
+            found.setdefault(id(next(one.callers)), []).append(one)
+    return found
+
+
+def _by_range(scene: Scene) -> Mapping[int, Mapping[str, Mapping[tuple[str, str], Object]]]:
+    """The Services of the other ones by what holds the entry that decides (a mesh, a workload), and by the entry."""
+    found: dict[int, dict[str, dict[tuple[str, str], Object]]] = {}
+    for one in scene.once(_mismatches):
+        service = one.door.service
+        for some, step in one.dialling if one.wide else ():
+            holders = [id(some.views[0].installation)] if MeshView.source in step.sources else []
+            if {*step.sources} - {MeshView.source}:
+                holders += map(id, one.outside(some))
+            for holder in holders:
+                services = found.setdefault(holder, {}).setdefault(step.entry, {})
+                services[fields.namespace(service), fields.name(service)] = service
+    return found
+
+
 def _mismatches(scene: Scene) -> Sequence[_Mismatch]:
     """Every door that is dialled past a sidecar to one that wants TLS. Raises `Forbidden`."""
     if not scene.once(kindred) or scene.once(is_balanced_before):
@@ -88,30 +165,43 @@ def _mismatches(scene: Scene) -> Sequence[_Mismatch]:
 def _of_service(scene: Scene, service: Object) -> Sequence[_Mismatch]:
     """Those of one Service; where it cannot be read there is a note."""
     try:
-        return [found for door in doors(service) if (found := _mismatch(scene, door))]
+        return [found for door in doors(service) for found in _of_door(scene, door)]
     except InvalidObject as error:
         scene.notes[f"not looked at: {error.message}"] = None
         return ()
 
 
-def _mismatch(scene: Scene, door: Door) -> _Mismatch | None:
+def _of_door(scene: Scene, door: Door) -> Iterator[_Mismatch]:
     steps = bypassing(scene, door)
     if not steps or policies.left_out(scene, door.service):
-        return None
+        return
     behind = backends.behind(scene, door.service)
     own = {view.workload.uid for view in behind}
-    dialling = [(some, _reason(step)) for some, step in steps if not some.uids <= own]
+    dialling = [(some, step) for some, step in steps if not some.uids <= own]
     servers = [
         (view, target)
         for view in (behind if dialling else ())
         if (target := target_port(door.service, door.place, view.template)) and _refuses(view, target)
     ]
     if not servers or all(policies.admitted(scene, door.service, target) for _, target in servers):
-        return None
-    outside = (view for some, _ in dialling for view in some.views if view.workload.uid not in own)
-    total = sum(len(some.views) - len(some.uids & own) for some, _ in dialling)
-    reasons = list(dict.fromkeys(reason for _, reason in dialling))
-    return _Mismatch(door, [*islice(outside, _NAMED)], total, reasons, servers)
+        return
+    for wide in (False, True):
+        if found := [(some, step) for some, step in dialling if _is_wide(step.entry) is wide]:
+            yield _Mismatch(door, wide, found, own, servers)
+
+
+def _is_wide(entry: str) -> bool:
+    """Whether an entry that decides is for more than one port or one address."""
+    return not (entry.startswith("port ") or (entry.startswith("range ") and entry.endswith("/32")))
+
+
+def _list_of(entry: str) -> ExclusionList:
+    """The list that an entry that decides is in."""
+    if entry.startswith("port "):
+        return OUTBOUND_PORTS
+    if entry.startswith("interface "):
+        return INTERFACES
+    return INCLUDED_RANGES if entry.startswith("outside ") else EXCLUDED_RANGES
 
 
 def _refuses(view: WorkloadView, port: int) -> bool:
@@ -165,3 +255,22 @@ def _counterpart(servers: Sequence[tuple[WorkloadView, int]]) -> str:
     lines = [(view, mending.addition(view, INBOUND_PORTS, [str(port)])) for view, port in servers]
     named = (line if line.startswith("kubectl ") else f"{view.workload.label}: {line}" for view, line in lines)
     return (" && " if remote else "; ").join(named)
+
+
+def _withdrawal(found: _Mismatch) -> str:
+    """What takes the entries out that decide, where the callers have them: commands, or what to do in files."""
+    lines: dict[str, None] = {}
+    for some, step in found.dialling:
+        excluded, value = _list_of(step.entry), step.entry.rpartition(" ")[2]
+        owners: list[ListHolder] = []
+        if MeshView.source in step.sources:
+            owners.append(MeshView(some.views[0].scene, some.views[0].installation))
+        if {*step.sources} - {MeshView.source}:
+            owners += found.outside(some)
+        for owner in owners:
+            line = "; ".join(
+                removal(owner, one) for one in kept(owner, excluded) if one.entry.key == Entry(excluded, value).key
+            )
+            named = isinstance(owner, WorkloadView) and not line.startswith("kubectl ")
+            lines[f"{owner.kubectl_name}: {line}" if named else line] = None
+    return (" && " if found.servers[0][0].scene.cluster.remote else "; ").join(lines)

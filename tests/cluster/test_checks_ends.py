@@ -71,7 +71,7 @@ def test_an_exclusion_without_its_counterpart(control_plane, fsm_plugin, shop):
     (item,) = report(fsm_plugin, shop, "--only", "plain-to-sidecar")["items"]
     assert (item["severity"], item["object"], item["namespace"]) == ("warning", "svc/redis", shop)
     assert item["seen"] == (
-        "deploy/web dials port 6379 past the sidecar (port 6379, MeshConfig), and the sidecar of sts/redis wants TLS"
+        "where deploy/web dials port 6379, it goes past the sidecar (port 6379, MeshConfig), and the sidecar of sts/redis wants TLS"
     )
     assert item["mend"] == f"kubectl fsm exclude-port --inbound 8080 --workload=sts/redis -n {shop}"
     carry_out(control_plane, fsm_plugin, item["mend"])

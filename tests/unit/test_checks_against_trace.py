@@ -16,7 +16,7 @@ from tests.support.worlds import CLUSTER_IP, PORT, SHOP, world
 
 WORLDS = 400
 CLIENTS = ("web", "api", "db")
-KINDS = ("plain text to a sidecar", "TLS to an application", "nothing")
+KINDS = ("plain text to a sidecar", "the same by a range", "TLS to an application", "nothing")
 PLAIN = "plain"
 """A workload in the mesh that has no lists of its own."""
 
@@ -59,18 +59,32 @@ def bypasses(way):
     return way.outbound.decision is Decision.DIRECT and way.outbound.entry and certain
 
 
+def is_narrow(way):
+    """Whether the entry that decides is a port, or a single address."""
+    entry = way.outbound.entry
+    return entry.startswith("port ") or (entry.startswith("range ") and entry.endswith("/32"))
+
+
+def holders(client, way):
+    """Who has the entry that decides, with the entry."""
+    for source in way.outbound.sources:
+        yield ("MeshConfig" if source == "MeshConfig" else f"deploy/{client}"), way.outbound.entry
+
+
 def expected(objects):
-    """Who dials the Service in plain text and to whose sidecars; whose applications get a plain pod's TLS."""
+    """By ports and addresses: who dials the Service in plain text, and to whose sidecars. By more: the entries, and who
+    has them. And whose applications get a plain pod's TLS.
+    """
     followed = {client: list(ways(objects, client)) for client in (*CLIENTS, PLAIN)}
     fails = [
-        (f"deploy/{client}", server)
+        (f"deploy/{client}", server, is_narrow(way), list(holders(client, way)))
         for client, found in followed.items()
         for way, servers in found
         if way.fails and way.result is Result.PLAIN_TO_SIDECAR and bypasses(way)
         for server in servers
     ]
     servers = {server for found in followed.values() for _, some in found for server in some}
-    outside = [(client, server) for client, server in fails if client not in servers]
+    outside = [one for one in fails if one[0] not in servers]
     agreed = any(bypasses(way) for found in followed.values() for way, _ in found)
     late = {
         server
@@ -79,26 +93,35 @@ def expected(objects):
         for server in some
     }
     return (
-        {client for client, _ in outside},
-        {server for _, server in outside},
+        {client for client, _, narrow, _ in outside if narrow},
+        {server for _, server, narrow, _ in outside if narrow},
+        {one for _, _, narrow, held in outside if not narrow for one in held},
         set() if agreed else late,
     )
 
 
 def found(objects, path, capsys):
-    """The same three, as the checks have them."""
+    """The same four, as the checks have them."""
     path.write_text("\n---\n".join(map(json.dumps, objects)))
-    words = ["--only", "plain-to-sidecar,tls-to-application", "-o", "json"]
+    words = ["--only", "plain-to-sidecar,range-over-services,tls-to-application", "-o", "json"]
     cli.main(["check", "-f", str(path), *words])
     out, err = capsys.readouterr()
     assert out, err
     items = json.loads(out)["items"]
     late = {item["object"] for item in items if item["check"] == "tls-to-application"}
+    wide = {
+        (
+            item["object"].partition("/fsm-")[0].partition("/osm-")[0],
+            item["seen"].removeprefix("being ").partition(" takes ")[0],
+        )
+        for item in items
+        if item["check"] == "range-over-services"
+    }
     said = [item["seen"] for item in items if item["check"] == "plain-to-sidecar"]
     assert len(said) < 2
     clients, _, servers = (said or [""])[0].partition(" past the sidecar ")
     label = re.compile(r"deploy/\w+")
-    return set(label.findall(clients)), set(label.findall(servers.partition("the sidecar of ")[2])), late
+    return set(label.findall(clients)), set(label.findall(servers.partition("the sidecar of ")[2])), wide, late
 
 
 def is_followed(objects):
@@ -111,8 +134,8 @@ def test_both_ways(tmp_path, capsys, figure, monkeypatch):
     count = Counter()
     for number in range(WORLDS):
         objects = shown(number)
-        wanted = expected(objects) if is_followed(objects) else (set(), set(), set())
+        wanted = expected(objects) if is_followed(objects) else (set(), set(), set(), set())
         assert found(objects, tmp_path / "world.yaml", capsys) == wanted, f"world {number}"
-        count[KINDS[0 if wanted[0] else 1 if wanted[2] else 2]] += 1
+        count[KINDS[0 if wanted[0] else 1 if wanted[2] else 2 if wanted[3] else 3]] += 1
     figure(f"checks of routes against traces: {WORLDS} worlds, {dict(count)}")
     assert min(count[one] for one in KINDS) > WORLDS / 60
