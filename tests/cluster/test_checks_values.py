@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.cluster.test_checks_entry import carry_out, found
-from tests.cluster.test_guards import accepted
+from tests.cluster.test_guards import accepted, argo_application
 from tests.cluster.test_main_job import ready_pods
 from tests.support import workloads
 from tests.support.control_plane import MERGE_PATCH
@@ -277,17 +277,9 @@ def test_flux_and_an_edit_beside_it(control_plane, fsm, fsm_plugin):
 
 @pytest.mark.parametrize("heals", [True, False])
 def test_argo_cd(control_plane, fsm, fsm_plugin, heals):
-    control_plane.apply(workloads.custom_resource("argoproj.io", "v1alpha1", "Application"))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/applications.argoproj.io")
     shop = fsm.namespace()
-    application = {
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "Application",
-        "metadata": {"name": shop, "namespace": "default"},
-        "spec": {"syncPolicy": {"automated": {"selfHeal": heals}}},
-    }
+    argo_application(control_plane, shop, heals=heals)
     tracking = {"argocd.argoproj.io/tracking-id": f"{shop}:config.flomesh.io/MeshConfig:fsm-system/fsm-mesh-config"}
-    control_plane.apply(application)
     control_plane.api("PATCH", fsm.flavour.meshconfig_path, {"metadata": {"annotations": tracking}}, MERGE_PATCH)
     assert found(fsm_plugin, shop, "kept-elsewhere") == []
     patch = '{"spec":{"traffic":{"outboundPortExclusionList":[6379]}}}'

@@ -355,20 +355,27 @@ def test_flux_and_helm(control_plane, fsm, fsm_plugin, keeper, owns):
     assert fsm_plugin.run("exclude-port", "8081", *scope, "--force").returncode == 0
 
 
-@pytest.mark.parametrize("heals", [True, False])
-def test_argo_cd(control_plane, fsm, fsm_plugin, heals):
+def argo_application(control_plane, name, *, heals):
+    """An application of Argo CD, which heals what it keeps or does not."""
     control_plane.apply(workloads.custom_resource("argoproj.io", "v1alpha1", "Application"))
     control_plane.kubectl("wait", "--for=condition=Established", "crd/applications.argoproj.io")
+    control_plane.apply(
+        {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "Application",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"syncPolicy": {"automated": {"selfHeal": heals}}},
+        }
+    )
+
+
+@pytest.mark.parametrize("heals", [True, False])
+def test_argo_cd(control_plane, fsm, fsm_plugin, heals):
     shop = fsm.namespace()
-    application = {
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "Application",
-        "metadata": {"name": shop, "namespace": "default"},
-        "spec": {"syncPolicy": {"automated": {"selfHeal": heals}}},
-    }
+    argo_application(control_plane, shop, heals=heals)
     web = workloads.deployment("web", shop)
     web["metadata"]["annotations"] = {"argocd.argoproj.io/tracking-id": f"{shop}:apps/Deployment:{shop}/web"}
-    control_plane.apply(application, web)
+    control_plane.apply(web)
     ready_pods(control_plane, shop, "web")
     done = fsm_plugin.run("exclude-port", "8081", "--workload=deploy/web", "-n", shop)
     assert done.returncode == (1 if heals else 0), done.stderr
