@@ -97,7 +97,7 @@ class Access(NamedTuple):
         """
         name = options.as_user or fields.text(self.user, "as")
         groups = options.as_groups or fields.sequence(self.user, "as-groups")
-        extra = fields.mapping(self.user, "as-user-extra")
+        extra = fields.part(self.user, "as-user-extra")
         headers = [
             ("Impersonate-User", name),
             ("Impersonate-Uid", fields.text(self.user, "as-uid")),

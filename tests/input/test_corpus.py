@@ -100,6 +100,7 @@ KUBECONFIG_SAID: Mapping[str, str] = {
     "deep.yaml": f"deep.yaml:1:110: nested deeper than {MAX_DEPTH} levels",
     "endless-token.yaml": "/dev/zero is larger than 10 MB",
     "escapes.yaml": r'context "\x1b[2J\u202e" does not exist',
+    "extra.yaml": "extra.yaml: users[0].user.as-user-extra.scope is a string, not a list",
     "key.yaml": "key.yaml:7:3: a key that is no text",
     "laughs.yaml": "laughs.yaml:14:10: more than 2,000,000 values in all",
     "long-number.yaml": "refused the connection",
