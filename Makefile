@@ -21,7 +21,7 @@ lint: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The sections of docs/checks.md, from the catalogue of checks and their cases
+# docs/checks.md from the catalogue of checks and their cases, docs/commands.md and plugin.yaml from usage texts
 docs: .venv/run
 	$(BIN)/python -m docs.generate
 

@@ -11,40 +11,11 @@ from typing import Any, NamedTuple
 
 from kubectl_fsm.durations import seconds
 from kubectl_fsm.errors import UsageError
+from kubectl_fsm.usage import Option
 
-_OPTION = re.compile(
-    r"^ {2}(?:(?P<short>-\w), | {4})(?P<long>--[a-z-]+)(?P<value>=\S+)?(?P<text>.*(?:\n {10,}\S.*)*)", re.MULTILINE
-)
-_BARE = re.compile(r"\[bare: (\S+)\]")
 _TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
 _SEPARATOR = "\n"
 """Between the values of a repeatable option, which docopt sees once. No option's value holds a line break."""
-
-
-class Option(NamedTuple):
-    """An option as the usage text describes it: `(repeatable)` and `[bare: VALUE]` in its text have a meaning."""
-
-    name: str
-    short: str
-    takes_value: bool
-    repeatable: bool
-    bare: str
-
-
-def options(usage: str) -> Mapping[str, Option]:
-    """The options of a usage text, by long and by short name."""
-    found: dict[str, Option] = {}
-    for match in _OPTION.finditer(usage):
-        bare = _BARE.search(match["text"])
-        option = Option(
-            match["long"],
-            match["short"] or "",
-            bool(match["value"]),
-            "(repeatable)" in match["text"],
-            bare[1] if bare else "",
-        )
-        found |= {name: option for name in (option.name, option.short) if name}
-    return found
 
 
 class Words(NamedTuple):
@@ -105,6 +76,13 @@ class Arguments:
 
     def __init__(self, parsed: Mapping[str, Any]) -> None:
         self._parsed = parsed
+
+    @staticmethod
+    def unmatched(words: Words, known: Mapping[str, Option], positionals: Mapping[str, Sequence[str]]) -> "Arguments":
+        """Words that docopt would not take yet, because others are still to come."""
+        defaults = {option.name: option.default for option in known.values()}
+        given = {name: _SEPARATOR.join(values) or True for name, values in words.values.items()}
+        return Arguments({**defaults, **given, **positionals})
 
     def text(self, name: str) -> str:
         """An option's value; empty where it is not given."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 from docopt import DocoptExit, docopt
 
 from kubectl_fsm import commands
-from kubectl_fsm.arguments import Arguments, nearest, options, order, split_verb
+from kubectl_fsm.arguments import Arguments, nearest, order, split_verb
 from kubectl_fsm.cluster.interface import Cluster, Connect
 from kubectl_fsm.commands.options import general
 from kubectl_fsm.errors import Declined, FsmError, Interrupted, UsageError
@@ -38,6 +38,7 @@ from kubectl_fsm.reports import (
     StatusReport,
     TraceReport,
 )
+from kubectl_fsm.usage import options
 
 if TYPE_CHECKING:
     from functools import _lru_cache_wrapper
@@ -49,10 +50,15 @@ _OUTDATED = 3
 _INTERRUPTED = 130
 _PRINTING_ONLY = ("", "dumb", "unknown")
 """Values of TERM that promise no more than paper does."""
+_COMPLETE = "__complete"
+"""The first word where a shell asks, through kubectl, how a command line may go on."""
+_PATIENCE = 2
+"""Seconds for which a shell waits for the API server."""
 _GOES_ON = "what was begun goes on by itself"
 
 
-def _top() -> str:
+def usage() -> str:
+    """The usage text above those of the verbs."""
     verbs = "\n".join(f"  {name:<18} {text}" for name, text in commands.VERBS.items())
     return f"""kubectl fsm steers which traffic bypasses the sidecar of FSM, osm-edge and OSM, and shows what pods make of it.
 
@@ -128,6 +134,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The program. Returns the exit code; nothing is raised."""
     streams = Streams.standard()
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == [_COMPLETE]:
+        return _complete(words[1:], streams)
     try:
         code = _run(words, streams)
         with streams.writing():
@@ -149,6 +157,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _complete(words: Sequence[str], streams: Streams) -> int:
+    """Tell a shell which words may go on; whatever goes wrong, there are none, and nobody is asked or told anything."""
+    from kubectl_fsm import completion  # noqa: PLC0415 - for shells only
+
+    answer = completion.Answer()
+    door = completion.Door(partial(_cluster, streams=streams, patience=_PATIENCE), _kubeconfig_names)
+    with suppress(Exception):
+        _go_alone()
+        answer = completion.answer(words, usage(), door)
+    streams.data(str(answer))
+    streams.stdout.flush()
+    return 0
+
+
+def _go_alone() -> None:
+    """Leave the terminal, on which a credential plugin could ask or tell something; end where something never ends."""
+    import signal  # noqa: PLC0415 - for shells only
+
+    with suppress(OSError, AttributeError):  # the leader of a group of processes cannot leave; Windows has no sessions
+        os.setsid()
+    with suppress(AttributeError):
+        signal.alarm(2 * _PATIENCE)
+    for stream in (0, 2):
+        os.dup2(os.open(os.devnull, os.O_RDWR), stream)
+
+
+def _kubeconfig_names(arguments: Arguments, section: str) -> Sequence[str]:
+    from kubectl_fsm.cluster import kubeconfig  # noqa: PLC0415 - for shells only
+
+    return kubeconfig.names(section, arguments.text("--kubeconfig"))
+
+
 def _say_error(streams: Streams, error: FsmError, argv: Sequence[str]) -> None:
     """What went wrong, and what to do; with -v=8 where in the program."""
     if _verbose(argv):
@@ -161,12 +201,12 @@ def _say_error(streams: Streams, error: FsmError, argv: Sequence[str]) -> None:
 
 
 def _run(argv: Sequence[str], streams: Streams) -> int:
-    before, verb, after = split_verb(argv, options(_top()))
+    before, verb, after = split_verb(argv, options(usage()))
     if verb == "help":
         verb, after = (after[0] if after else ""), ["--help"]
     if not verb:
-        order(before, options(_top()))
-        streams.data(_top())
+        order(before, options(usage()))
+        streams.data(usage())
         return 0
     if verb not in commands.VERBS:
         raise UsageError(f"unknown verb {verb!r}", nearest(verb, list(commands.VERBS)) or "see kubectl fsm --help")
@@ -226,8 +266,13 @@ def _match(verb: str, usage: str, words: Sequence[str]) -> Arguments:
         raise UsageError("the arguments do not fit", usage.partition("Usage:\n")[2].partition("\n\n")[0]) from error
 
 
-def _cluster(arguments: Arguments, streams: Streams, log: Callable[[str], None] | None) -> Cluster:
-    """Manifests where files are named, else an API server. Only what is used is imported."""
+def _cluster(
+    arguments: Arguments, streams: Streams, log: Callable[[str], None] | None = None, patience: int = 0
+) -> Cluster:
+    """Manifests where files are named, else an API server. Only what is used is imported.
+
+    `patience` are the seconds for which the API server may be silent where the words do not say; 0 for the usual.
+    """
     files, meshconfig = arguments.many("--filename"), arguments.text("--meshconfig")
     if files:
         from kubectl_fsm.cluster import manifests  # noqa: PLC0415 - not needed with a cluster
@@ -246,7 +291,7 @@ def _cluster(arguments: Arguments, streams: Streams, log: Callable[[str], None] 
             namespace=arguments.text("--namespace"),
             as_user=arguments.text("--as"),
             as_groups=arguments.many("--as-group"),
-            request_timeout=arguments.text("--request-timeout"),
+            request_timeout=arguments.text("--request-timeout") or (str(patience) if patience else ""),
             log=log,
         )
     )

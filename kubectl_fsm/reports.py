@@ -531,6 +531,13 @@ class VersionReport(NamedTuple):
     meshes: Sequence[MeshVersion] | None
 
 
+class CompletionReport(NamedTuple):
+    """`kubectl fsm completion`: the script that kubectl asks, and the file that it was written to, empty for none."""
+
+    script: str
+    file: str
+
+
 Report = (
     StatusReport
     | RulesReport
@@ -542,5 +549,6 @@ Report = (
     | CheckReport
     | CatalogueReport
     | VersionReport
+    | CompletionReport
 )
 Document = dict[str, Any]

@@ -129,6 +129,11 @@ def access(options: ConnectionOptions) -> Access:
     return _merge(files).access(options) if files else _in_pod(options.namespace)
 
 
+def names(section: str, explicit: str = "") -> Sequence[str]:
+    """The names in a section (`contexts`, `clusters`, `users`) of the kubeconfig files. Raises as `access` does."""
+    return sorted(getattr(_merge(_files(explicit)), section))
+
+
 @dataclass(frozen=True)
 class _Kubeconfig:
     current_context: str = ""

@@ -20,6 +20,7 @@ VERBS: Mapping[str, str] = {
     "trace": "follow one connection: who takes it, and which rule says so",
     "check": "find what is wrong, in the cluster or in manifests, and what mends it",
     "restart": "roll the workloads whose pods run outdated rules",
+    "completion": "make shells complete kubectl fsm as they complete kubectl",
     "version": "show the versions of the plugin and of the meshes",
 }
 """Each verb with what it does, in the order of the help."""

@@ -43,7 +43,7 @@ Options:
   -l, --selector=SELECTOR          pods with these labels
       --only=CHECKS                these checks and no others, such as init-failed,outdated (repeatable)
       --skip=CHECKS                all but these (repeatable)
-      --severity=LEVEL             this severity and worse: info, warning (if nothing is said) or error
+      --severity={"|".join(SEVERITIES)}  this severity and worse; warning if nothing is said
       --from-injector              ask the injector about everything, which has it issue a certificate for each workload
       --list                       show the checks, and look at nothing
 {FILES}{general(*FORMATS)}

@@ -14,7 +14,7 @@ from kubectl_fsm.operations import edits, meshes, needs, obstacles, queue, range
 from kubectl_fsm.operations.edit import Edit, Options
 from kubectl_fsm.operations.edits import TemplateEdit
 from kubectl_fsm.operations.owners import Owners, Workload, pods_of
-from kubectl_fsm.operations.places import Action, Change, MeshConfigPlace, place_of
+from kubectl_fsm.operations.places import Action, Change, MeshConfigPlace, Place, place_of
 from kubectl_fsm.operations.rights import EDIT, RESTART, Need, Right, Rights
 from kubectl_fsm.operations.rollout import Target
 from kubectl_fsm.operations.survey import Subject
@@ -69,6 +69,22 @@ class EditCommand(NamedTuple):
             return (yield from found[0].edit.run())
         return (yield from edits.one_by_one(cluster, found, left, rolling, restarts=self.restart))
 
+    def configured(self, cluster: Cluster) -> Iterator[tuple[str, str]]:
+        """The values that the lists hold now, with what holds them. Raises `FsmError`."""
+        installations, selection = meshes.find(cluster, self.scope.control_plane), self.scope.selection
+        held: list[tuple[Place, Object]] = []
+        if selection is None:
+            installation = meshes.only(installations)
+            held = [(_meshconfig(installation), {"spec": installation.spec})]
+        else:
+            namespaces = meshes.namespaces(cluster, selection.scope(cluster))
+            for subject in _chosen(cluster, selection):
+                place = place_of(subject.workload, _installation(installations, namespaces, subject))
+                held.append((place, cluster.get(place.resource, place.name, place.namespace)))
+        for holder, obj in held:
+            for found in self.lists:
+                yield from ((str(item), holder.title) for item in holder.held(obj, found))
+
     def rights(self, cluster: Cluster) -> Rights:
         control_plane, selection = self.scope.control_plane, self.scope.selection
         verbs = ("get",) if self.options.dry_run == "client" else ("get", "patch")
@@ -94,9 +110,8 @@ class EditCommand(NamedTuple):
         return Rights((EDIT, RESTART), [*found, *asking, *needs.of_rolling(turns, waits=True)], note)
 
     def _of_mesh(self, cluster: Cluster, installation: Installation, changes: Sequence[Change]) -> Edit:
-        place = MeshConfigPlace(meshes.resource(installation), installation.config_name, installation.namespace)
         look = partial(_look_at_mesh, cluster, installation)
-        return Edit(cluster, installation, place, changes, look, self.options)
+        return Edit(cluster, installation, _meshconfig(installation), changes, look, self.options)
 
     def _of_workload(
         self,
@@ -108,11 +123,22 @@ class EditCommand(NamedTuple):
     ) -> TemplateEdit:
         workload = subject.workload
         namespace = namespaces.get(workload.namespace)
-        installation = meshes.of_workload(installations, namespace, workload.label, subject.pods)
+        installation = _installation(installations, namespaces, subject)
         look = partial(_look_at_workload, cluster, installation, workload)
         first = list(_announcements(cluster, workload, namespace, installation))
         edit = Edit(cluster, installation, place_of(workload, installation), changes, look, self.options, first)
         return TemplateEdit(Target(subject, installation, namespace), edit)
+
+
+def _meshconfig(installation: Installation) -> MeshConfigPlace:
+    return MeshConfigPlace(meshes.resource(installation), installation.config_name, installation.namespace)
+
+
+def _installation(
+    installations: Sequence[Installation], namespaces: Mapping[str, Object], subject: Subject
+) -> Installation:
+    workload = subject.workload
+    return meshes.of_workload(installations, namespaces.get(workload.namespace), workload.label, subject.pods)
 
 
 class Values(Protocol):

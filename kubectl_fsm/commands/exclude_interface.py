@@ -14,7 +14,7 @@ USAGE = f"""Exclude network interfaces from interception, in both directions and
 A name that ends in + stands for every interface that starts with it.
 
 Usage:
-  kubectl fsm exclude-interface [options] [--] [NAME...]
+  kubectl fsm exclude-interface [options] [--] [INTERFACE...]
 
 Examples:
   kubectl fsm exclude-interface net1
@@ -23,7 +23,7 @@ Examples:
 
 
 def parse(arguments: Arguments) -> editing.EditCommand:
-    return editing.command(arguments, [INTERFACES], arguments.words("NAME"), _values)
+    return editing.command(arguments, [INTERFACES], arguments.words("INTERFACE"), _values)
 
 
 def _values(words: Sequence[str], *, removing: bool) -> editing.Resolve:

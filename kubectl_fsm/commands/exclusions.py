@@ -29,7 +29,7 @@ Examples:
   kubectl fsm exclusions --export=patch > exclusions.yaml
 
 Options:
-      --export=STYLE               helm-set, values or patch
+      --export={"|".join(STYLES)}  the mesh-wide lists in this form
 {FILES}{general(*FORMATS)}"""
 
 

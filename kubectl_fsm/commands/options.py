@@ -6,11 +6,11 @@ Global options:
   -A, --all-namespaces             targets in all namespaces
   -N, --fsm-namespace=NAMESPACE    namespace of the mesh's control plane, where the cluster has several meshes
   -o, --output=FORMAT              {formats}
-      --context=NAME               context of the kubeconfig
-      --cluster=NAME               cluster of the kubeconfig
-      --user=NAME                  user of the kubeconfig
+      --context=CONTEXT            context of the kubeconfig
+      --cluster=CLUSTER            cluster of the kubeconfig
+      --user=USER                  user of the kubeconfig
       --kubeconfig=FILE            path of the kubeconfig
-      --as=USER                    user to impersonate
+      --as=USERNAME                user to impersonate
       --as-group=GROUP             group to impersonate (repeatable)
       --request-timeout=TIME       how long the API server may be silent, such as 5s or 1m (0: no limit)
       --no-color                   no colours on a terminal (as NO_COLOR)
@@ -34,7 +34,7 @@ FILES = """
 SCOPE = """
 Scope options:
       --global                     the whole mesh: its MeshConfig (the default)
-      --pod=NAME                   the workload that owns this pod (repeatable)
+      --pod=POD                    the workload that owns this pod (repeatable)
       --workload=KIND/NAME         this workload, such as deploy/web (repeatable)
   -l, --selector=SELECTOR          the workloads that own the pods with these labels
       --all                        all workloads of the namespace given with -n
@@ -46,7 +46,7 @@ Editing options:
       --remove                     take the values out of the list
       --replace                    make the list hold just these values
       --clear                      make the list empty
-      --dry-run=MODE               client: check, but write nothing; server: let the API server check too [bare: client]
+      --dry-run=client|server      client: check, but write nothing; server: let the API server check too [bare: client]
       --diff                       show the change as a diff
   -y, --yes                        do not ask before more than one workload is rolled, or much traffic leaves the mesh
       --force                      edit what Argo CD, Flux or Helm would take back

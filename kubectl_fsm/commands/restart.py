@@ -61,7 +61,7 @@ Options:
       --bake=TIME                  and only if it is still healthy so much later [default: 0]
       --respect-pdb                leave workloads alone whose PodDisruptionBudget has no room now
       --skip-preflight             do not ask the injector beforehand
-      --dry-run=MODE               client: print the plan, restart nothing [bare: client]
+      --dry-run=client             print the plan, restart nothing [bare: client]
       --no-wait                    do not wait for rollouts, and verify nothing
   -y, --yes                        do not ask before more than one workload is restarted
       --timeout=TIME               how long one rollout may take, such as 90s (0: no limit) [default: 10m]

@@ -37,7 +37,7 @@ Examples:
 
 Options:
       --uid=UID                    user id of the calling process, where the pod does not tell it
-      --interface=NAME             network interface by which it leaves [eth0 where none is named]
+      --interface=INTERFACE        network interface by which it leaves [eth0 where none is named]
       --kernel                     try it in this machine's kernel too, in network namespaces made for it (as root)
 {FILES}{general(*FORMATS)}"""
 

@@ -13,6 +13,7 @@ from kubectl_fsm.reports import (
     CatalogueReport,
     CheckReport,
     CheckText,
+    CompletionReport,
     ConfiguredObject,
     EditReport,
     EditsReport,
@@ -95,7 +96,8 @@ def _body(
     | RestartReport
     | CheckReport
     | CatalogueReport
-    | VersionReport,
+    | VersionReport
+    | CompletionReport,
 ) -> Mapping[str, Any]:
     shown: Mapping[type, Callable[[Any], Mapping[str, Any]]] = {
         StatusReport: _status,
@@ -106,6 +108,7 @@ def _body(
         CheckReport: _check,
         CatalogueReport: lambda report: {"items": [_check_text(one) for one in report.items]},
         VersionReport: _version,
+        CompletionReport: lambda report: {"file": report.file or None, "script": report.script},
     }
     return shown[type(report)](report)
 
@@ -374,6 +377,7 @@ def _names(report: Report) -> Sequence[str]:
         RestartReport: _rolled_names,
         CheckReport: _found_names,
         CatalogueReport: lambda report: [one.identity for one in report.items],
+        CompletionReport: lambda report: [report.file] if report.file else [],
         VersionReport: lambda report: [f"{mesh.mesh}/{mesh.version}" for mesh in report.meshes or ()],
     }
     return shown[type(report)](report)

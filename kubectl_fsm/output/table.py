@@ -13,6 +13,7 @@ from kubectl_fsm.output.visible import visible
 from kubectl_fsm.reports import (
     CatalogueReport,
     CheckReport,
+    CompletionReport,
     EditReport,
     EditsReport,
     ExclusionsReport,
@@ -47,6 +48,7 @@ def as_table(report: Report, style: Style) -> str:
         EditsReport: _edits,
         RestartReport: _restart,
         VersionReport: _version,
+        CompletionReport: lambda report, _: f"{visible(report.file)} written\n" if report.file else report.script,
         CheckReport: as_guide,
         CatalogueReport: as_catalogue,
     }

@@ -4,10 +4,11 @@ import pytest
 from docopt import docopt
 
 from kubectl_fsm import commands
-from kubectl_fsm.arguments import Arguments, options, order
+from kubectl_fsm.arguments import Arguments, order
 from kubectl_fsm.cluster import kube
 from kubectl_fsm.cluster.kubeconfig import ConnectionOptions
 from kubectl_fsm.operations.rights import EDIT, ORACLE, READ, RESTART
+from kubectl_fsm.usage import options
 from tests.cluster.test_eviction import apply, replica_set
 from tests.cluster.test_main_job import ready_pods
 from tests.cluster.test_trace import service, wait_for_endpoints

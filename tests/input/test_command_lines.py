@@ -55,6 +55,7 @@ ORDINARY = (
         "cloud-metadata",
         "net1",
         "helm-set",
+        "print",
         "client",
         "server",
         "error",

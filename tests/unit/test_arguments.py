@@ -1,12 +1,15 @@
 """argv -> words, as a table."""
 
+import re
+
 import pytest
 from docopt import docopt
 
 from kubectl_fsm import commands
-from kubectl_fsm.arguments import Arguments, options, order, split_verb
+from kubectl_fsm.arguments import Arguments, order, split_verb
 from kubectl_fsm.commands.options import general
 from kubectl_fsm.errors import UsageError
+from kubectl_fsm.usage import options, read
 
 USAGE = f"""Try.
 
@@ -102,18 +105,14 @@ def test_the_verb_and_what_stands_before_it(argv, parts):
 def test_every_usage_text_is_its_own_grammar(verb):
     usage = commands.load(verb).USAGE
     known = options(usage)
-    needed = [
-        word for word in usage.partition("Usage:\n")[2].splitlines()[0].split() if word.isalpha() and word.isupper()
-    ]
+    text = read(usage)
+    needed = [name.split("|")[0] for name in text.arguments if f"[{name}" not in text.synopsis]
     for option in set(known.values()):
         words = order([f"{option.name}=x" if option.takes_value else option.name, *needed], known).canonical()
         parsed = docopt(usage, ["fsm", verb, *words], default_help=False)
         assert parsed[option.name], option.name
-    for line in usage.partition("Examples:\n")[2].partition("\n\n")[0].splitlines():
-        example = (
-            line.split("  ")[1].partition(" > ")[0].partition(" | ")[0].removeprefix("kubectl fsm ").split()
-            if line.strip()
-            else []
-        )
-        assert example == [] or example[0] == verb
-        order(example[1:], known)
+    assert text.examples
+    for example in text.examples:
+        words = re.split(r" [>|] ", example.command)[0].split()
+        assert words[:3] == ["kubectl", "fsm", verb]
+        order(words[3:], known)

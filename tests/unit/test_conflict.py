@@ -6,12 +6,13 @@ import pytest
 import yaml
 
 from kubectl_fsm import commands
-from kubectl_fsm.arguments import options, order
+from kubectl_fsm.arguments import order
 from kubectl_fsm.cli import _match
 from kubectl_fsm.cluster import manifests
 from kubectl_fsm.errors import ApiError, Conflict, Forbidden, Refused, Unanswered, Unreachable
 from kubectl_fsm.operations import edit
 from kubectl_fsm.reports import EditReport
+from kubectl_fsm.usage import options
 from tests.unit.test_guards_offline import NAMESPACE, OUT, deployment, meshconfig
 
 

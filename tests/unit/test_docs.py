@@ -1,17 +1,35 @@
-"""The page of checks is that of today's catalogue."""
+"""What `make docs` writes is what today's program says."""
 
-from docs.generate import PAGE, page
+import pytest
+import yaml
+
+from docs.generate import FILES, ROOT, current
+from kubectl_fsm import commands
 from kubectl_fsm.checks.catalogue import CHECKS
+from kubectl_fsm.usage import options
 
 
-def test_the_page_of_checks_is_up_to_date():
-    text = PAGE.read_text()
-    assert text == page(text), "docs/checks.md is not what the catalogue says: make docs"
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_it_is_up_to_date(file):
+    text = current(file)
+    assert text == FILES[file](text), f"{file.relative_to(ROOT)} is not what the program says: make docs"
 
 
 def test_every_check_has_its_section_and_an_example():
-    sections = {part.partition("\n")[0]: part for part in PAGE.read_text().split("\n### ")[1:]}
+    page = current(ROOT / "docs" / "checks.md")
+    sections = {part.partition("\n")[0]: part for part in page.split("\n### ")[1:]}
     assert list(sections) == [*CHECKS, "unreadable"]
     for identity, check in CHECKS.items():
-        assert f"| [{identity}](#{identity}) | {check.severity} |" in PAGE.read_text()
+        assert f"| [{identity}](#{identity}) | {check.severity} |" in page
         assert check.remote or f"{check.severity:7}  {identity}: " in sections[identity]
+
+
+def test_the_descriptor_has_every_verb_and_every_option():
+    descriptor = yaml.safe_load(current(ROOT / "plugin.yaml"))
+    assert {key for key in descriptor if not descriptor[key]} == set()
+    shared = {flag["name"] for flag in descriptor["flags"]}
+    assert [entry["name"] for entry in descriptor["tree"]] == list(commands.VERBS)
+    for entry in descriptor["tree"]:
+        named = {option.name for option in options(commands.load(entry["name"]).USAGE).values()}
+        assert {f"--{name}" for name in shared | {flag["name"] for flag in entry["flags"]}} == named
+        assert all(flag["desc"] for flag in entry["flags"])

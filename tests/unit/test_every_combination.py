@@ -240,6 +240,7 @@ REPORTS = [
     STATUS,
     CHECK,
     reports.CatalogueReport(CHECK.checks),
+    reports.CompletionReport("#!/bin/sh\n", "/bin/kubectl_complete-fsm"),
     reports.VersionReport("1.0.0", "context x", [reports.MeshVersion("fsm", "1.5.1", "fsm-system", "fsm-1.5")]),
 ]
 PRINTERS = {
@@ -265,6 +266,7 @@ SHOWN = {
     "StatusReport": "deploy/web",
     "TraceReport": "redis",
     "VersionReport": "fsm",
+    "CompletionReport": "kubectl_complete-fsm",
 }
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from kubectl_fsm import commands, fields
-from kubectl_fsm.arguments import options, order
+from kubectl_fsm.arguments import order
 from kubectl_fsm.cli import _match
 from kubectl_fsm.cluster import selectors
 from kubectl_fsm.errors import ApiError, Conflict, Forbidden, NotFound, Refused, Unreachable, UsageError
@@ -19,6 +19,7 @@ from kubectl_fsm.operations.owners import Owners
 from kubectl_fsm.operations.targets import Selection
 from kubectl_fsm.output import grid, table
 from kubectl_fsm.reports import Note, Turn
+from kubectl_fsm.usage import options
 from tests.unit.test_guards_offline import OUT as LIST
 from tests.unit.test_guards_offline import meshconfig
 from tests.unit.test_lineup import budget

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from kubectl_fsm import commands
-from kubectl_fsm.arguments import options, order
+from kubectl_fsm.arguments import order
 from kubectl_fsm.cli import _match
 from kubectl_fsm.cluster import manifests
 from kubectl_fsm.errors import ApiError, Conflict, Declined, Refused, UsageError
@@ -16,6 +16,7 @@ from kubectl_fsm.operations import edit
 from kubectl_fsm.operations.guards import reserved
 from kubectl_fsm.operations.places import Action, Change
 from kubectl_fsm.reports import Question, Warned
+from kubectl_fsm.usage import options
 from tests.unit.test_guards_offline import IN, NAMESPACE, OUT, deployment, meshconfig, pod, template
 
 OLD = render("fsm-1.5", {}, {})
@@ -542,7 +543,7 @@ def test_formats(verb):
         "trace": ["wide", "mermaid"],
     }.get(verb, [])
     assert sorted(commands.load(verb).FORMATS) == sorted(
-        ["json", "yaml", *more, *(["name"] if verb not in ("version", "trace") else [])]
+        ["json", "yaml", *more, *(["name"] if verb not in ("version", "trace", "completion") else [])]
     )
 
 

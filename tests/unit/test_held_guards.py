@@ -2,11 +2,12 @@
 
 import pytest
 
-from kubectl_fsm.arguments import options, order
+from kubectl_fsm.arguments import order
 from kubectl_fsm.errors import NotFound, Refused
 from kubectl_fsm.meshes import FSM, FSM_1_5
 from kubectl_fsm.operations import guards, survey
 from kubectl_fsm.reports import Question, Warned
+from kubectl_fsm.usage import options
 from tests.unit.test_guards_offline import FULL, IN, NAMESPACE, OUT, PREFIX, deployment, meshconfig, pod, template
 from tests.unit.test_held_edits import WEB, Remote, carry_out, cron_job, running, texts
 

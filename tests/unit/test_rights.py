@@ -5,11 +5,12 @@ from functools import cache
 import pytest
 
 from kubectl_fsm import cli, commands
-from kubectl_fsm.arguments import options, order
+from kubectl_fsm.arguments import order
 from kubectl_fsm.cluster.interface import CUSTOM_WORKLOADS, Resource
 from kubectl_fsm.errors import Forbidden
 from kubectl_fsm.operations import rights
 from kubectl_fsm.operations.rights import EDIT, ORACLE, READ, RESTART
+from kubectl_fsm.usage import options
 from tests.support import rbac
 from tests.support.rbac import Grant, said
 from tests.unit.test_guards_offline import NAMESPACE, deployment, meshconfig, pod
@@ -67,6 +68,7 @@ TABLE = {
         (RESTART, "-A --dry-run"),
         (RESTART, "-A --evict --recreate --yes"),
     ],
+    "completion": [("", "print")],
     "version": [(READ, ""), (READ, "-N fsm-system")],
 }
 """By verb: the roles with which a command line works."""

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from kubectl_fsm import cli, commands, fields
-from kubectl_fsm.arguments import options, order
+from kubectl_fsm.arguments import order
 from kubectl_fsm.cli import _match
 from kubectl_fsm.cluster import discovery, selectors
 from kubectl_fsm.cluster.interface import BUILT_IN, Resource
@@ -20,6 +20,7 @@ from kubectl_fsm.errors import ApiError, Conflict, Declined, Forbidden, NotFound
 from kubectl_fsm.generator import render
 from kubectl_fsm.operations import canary, manner, patience, restart, rollout, turns
 from kubectl_fsm.reports import Failed, Lineup, Note, Question, Turn, Warned
+from kubectl_fsm.usage import options
 from tests.unit.test_guards_offline import NAMESPACE, OUT, meshconfig, template
 
 ROLLOUTS = Resource("argoproj.io", "v1alpha1", "Rollout", "rollouts")

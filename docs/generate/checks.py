@@ -1,4 +1,4 @@
-"""Writes the sections of checks.md, one for each check: its own words, and what it says of a case in tests/checks."""
+"""The sections of checks.md, one for each check: its own words, and what it says of a case in tests/checks."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +7,7 @@ from kubectl_fsm.checks.catalogue import CHECKS
 from kubectl_fsm.checks.run import UNREADABLE, text
 from kubectl_fsm.reports import CheckText
 
-PAGE = Path(__file__).parent / "checks.md"
-CASES = Path(__file__).parent.parent / "tests" / "checks"
+CASES = Path(__file__).parents[2] / "tests" / "checks"
 MARK = "<!-- What follows is written by `make docs`. -->\n"
 _SEEN, _MEND = "# seen: ", "# mend: "
 
@@ -47,7 +46,3 @@ def _example(one: CheckText) -> Iterator[str]:
             name, _, said = seen.partition(": ")
             yield f"```\n{name}\n  {one.severity:7}  {one.identity}: {said}\n           mend: {mend}\n```"
             return
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text()))

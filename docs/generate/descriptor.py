@@ -1,0 +1,62 @@
+"""plugin.yaml: the plugin in the format of kubectl's plugin descriptors, from the usage texts of the verbs.
+
+kubectl read such files up to 1.11 and finds plugins by their name since; tools that list plugins still know the format:
+https://v1-11.docs.kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/ .
+"""
+
+from typing import Any
+
+import yaml
+
+from docs.generate.commands import GLOBAL
+from kubectl_fsm import cli, commands
+from kubectl_fsm.usage import Option, Usage, read
+
+_HEAD = "# Written by `make docs` from the usage texts of the verbs.\n"
+_EXAMPLES = ("exclude-port", "rules", "trace", "check", "restart")
+"""Verbs whose first example shows what the plugin is for."""
+
+
+def page(_: str) -> str:
+    """The whole file; nothing of what is there counts."""
+    verbs = {verb: read(commands.load(verb).USAGE) for verb in commands.VERBS}
+    top = read(cli.usage())
+    document = {
+        "name": "fsm",
+        "shortDesc": "steer which traffic bypasses the sidecar of FSM, osm-edge and OSM",
+        "longDesc": top.description,
+        "example": "\n".join(verbs[verb].examples[0].command for verb in _EXAMPLES),
+        "command": "./kubectl-fsm",
+        "flags": [_flag(option) for option in top.sections[GLOBAL]],
+        "tree": [_verb(verb, usage) for verb, usage in verbs.items()],
+    }
+    return _HEAD + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Texts of several lines stand as they are."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
+def _verb(verb: str, usage: Usage) -> dict[str, Any]:
+    own = [option for title, options in usage.sections.items() if title != GLOBAL for option in options]
+    formats = [option for option in usage.sections[GLOBAL] if option.name == "--output"]
+    return {
+        "name": verb,
+        "shortDesc": commands.VERBS[verb],
+        "longDesc": usage.description,
+        "example": "\n".join(example.command for example in usage.examples),
+        "command": f"./kubectl-fsm {verb}",
+        "flags": [_flag(option) for option in [*own, *formats]],
+    }
+
+
+def _flag(option: Option) -> dict[str, str]:
+    short = {"shorthand": option.short.removeprefix("-")} if option.short else {}
+    default = {"defValue": option.default} if option.default else {}
+    return {"name": option.name.removeprefix("--"), **short, "desc": option.text, **default}

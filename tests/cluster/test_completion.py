@@ -1,0 +1,129 @@
+"""Completion as kubectl and a shell ask for it: the real kubectl, the real bash, the real API server."""
+
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from kubectl_fsm.commands.completion import FILE
+from tests.support import workloads
+from tests.support.plugin import EXECUTABLE
+
+BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
+
+
+@pytest.fixture
+def installed(fsm_plugin, control_plane, tmp_path):
+    """The environment of a user who has installed plugin and completion into a folder on PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "kubectl-fsm").symlink_to(EXECUTABLE)
+    environment = {**fsm_plugin.environment, "PATH": f"{folder}:{fsm_plugin.environment['PATH']}"}
+    done = subprocess.run(
+        ["kubectl", "fsm", "completion", "install"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{folder / FILE} written\n"
+    return environment
+
+
+def asked(environment, *words):
+    """What kubectl hands on to a shell: each word with what it is, and the directive."""
+    done = subprocess.run(
+        ["kubectl", "__complete", "fsm", *words], env=environment, capture_output=True, text=True, check=True
+    )
+    *lines, directive = done.stdout.splitlines()
+    return dict(line.partition("\t")[::2] for line in lines), directive
+
+
+def test_through_kubectl(installed, fsm, control_plane):
+    shop = fsm.namespace()
+    control_plane.apply(workloads.deployment("web", shop, replicas=1))
+    control_plane.kubectl("rollout", "status", "deploy/web", "-n", shop, "--timeout=60s")
+    (pod,) = control_plane.list("pods", shop)
+    here = ("-n", shop)
+    assert asked(installed, "ru") == ({"rules": "show the effective rules of pods, and why"}, ":4")
+    assert asked(installed, "rules", *here, "") == ({pod["metadata"]["name"]: "Pod", "deploy/web": "Deployment"}, ":4")
+    assert asked(installed, "exclude-port", *here, "--pod", "web") == ({pod["metadata"]["name"]: "pod"}, ":4")
+    assert asked(installed, "rules", "--namespace=" + shop) == ({shop: "mesh fsm"}, ":4")
+    assert asked(installed, "rules", "-f", "") == ({}, ":0")
+
+
+def test_what_is_configured_now(installed, fsm, fsm_plugin, control_plane):
+    shop = fsm.namespace()
+    control_plane.apply(workloads.deployment("web", shop, replicas=1))
+    before, _ = asked(installed, "exclude-port", "--remove", "")
+    assert fsm_plugin.run("exclude-port", "6390").returncode == 0
+    try:
+        found, _ = asked(installed, "exclude-port", "--remove", "")
+        assert found == before | {"6390": "MeshConfig fsm-mesh-config"}
+        scope = ("--workload=deploy/web", "-n", shop)
+        assert fsm_plugin.run("exclude-ip", "10.9.0.0/16", *scope).returncode == 0
+        assert asked(installed, "exclude-ip", "--remove", *scope, "") == ({"10.9.0.0/16": "deploy/web"}, ":4")
+    finally:
+        fsm_plugin.run("exclude-port", "--remove", "6390")
+
+
+def test_in_bash(installed, fsm, control_plane):
+    """An interactive bash on a terminal, set up as kubectl's own help says, and a tab."""
+    if not BASH_COMPLETION.exists():
+        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        give_up(f"{BASH_COMPLETION} is needed; as root `make packages` installs it")
+    shop = fsm.namespace()
+    control_plane.apply(workloads.deployment("web", shop, replicas=1))
+    with Bash(installed) as bash:
+        bash.type(f"source {BASH_COMPLETION}; source <(kubectl completion bash); echo re''ady\n")
+        bash.wait_for("ready")
+        bash.type(f"kubectl fsm rules -n {shop} deploy/w\t")
+        bash.wait_for(f"rules -n {shop} deploy/web ")
+        bash.type("\x15kubectl fsm exclude-p\t")
+        bash.wait_for("exclude-port ")
+
+
+class Bash:
+    """An interactive bash on a pseudo-terminal."""
+
+    def __init__(self, environment):
+        self._environment, self._shown = environment, ""
+
+    def __enter__(self):
+        self._pid, self._terminal = pty.fork()
+        if not self._pid:
+            os.execve(shutil.which("bash"), ["bash", "--norc"], {**self._environment, "TERM": "dumb", "PS1": "> "})  # noqa: S606 - on the terminal that was made for it
+        return self
+
+    def __exit__(self, *_):
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        os.close(self._terminal)
+
+    def type(self, keys):
+        os.write(self._terminal, keys.encode())
+
+    def wait_for(self, text):
+        deadline = time.monotonic() + 60
+        while text not in self._shown:
+            assert select.select([self._terminal], [], [], max(0, deadline - time.monotonic()))[0], self._shown
+            self._shown += os.read(self._terminal, 4096).decode()
+        self._shown = ""
+
+
+@pytest.mark.parametrize(
+    "words", [["rules", "--nonsense", ""], ["rules", "--context=nowhere", ""], ["rules", "-n", ""]]
+)
+def test_nothing_on_errors(installed, words, tmp_path):
+    broken = installed | {"KUBECONFIG": str(tmp_path / "none")}
+    done = subprocess.run(
+        ["kubectl-fsm", "__complete", *words],
+        env=broken,
+        capture_output=True,
+        text=True,
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert (done.stdout, done.stderr) == (":4\n", "")
