@@ -1,5 +1,6 @@
 """Completion as kubectl and a shell ask for it: the real kubectl, the real bash, the real API server."""
 
+import json
 import os
 import pty
 import select
@@ -70,31 +71,54 @@ def test_what_is_configured_now(installed, fsm, fsm_plugin, control_plane):
 
 
 def test_in_bash(installed, fsm, control_plane):
-    """An interactive bash on a terminal, set up as kubectl's own help says, and a tab."""
-    if not BASH_COMPLETION.exists():
-        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        give_up(f"{BASH_COMPLETION} is needed; as root `make packages` installs it")
     shop = fsm.namespace()
     control_plane.apply(workloads.deployment("web", shop, replicas=1))
     with Bash(installed) as bash:
-        bash.type(f"source {BASH_COMPLETION}; source <(kubectl completion bash); echo re''ady\n")
-        bash.wait_for("ready")
         bash.type(f"kubectl fsm rules -n {shop} deploy/w\t")
         bash.wait_for(f"rules -n {shop} deploy/web ")
         bash.type("\x15kubectl fsm exclude-p\t")
         bash.wait_for("exclude-port ")
 
 
+def test_a_credential_plugin_asks_nobody(installed, tmp_path):
+    """It has neither the terminal nor standard input, whatever it tries, and the shell is not kept waiting."""
+    plugin = tmp_path / "login"
+    plugin.write_text(
+        "#!/bin/sh\n"
+        f"echo asked > {tmp_path}/trace\n"
+        "echo PASSWORD >&2; (echo PASSWORD > /dev/tty; read -r answer < /dev/tty) 2>/dev/null; read -r answer\n"
+        "exit 1\n"
+    )
+    plugin.chmod(0o755)
+    login = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin), "interactiveMode": "IfAvailable"}
+    config = {
+        "current-context": "x",
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "clusters": [{"name": "x", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "x", "user": {"exec": login}}],
+    }
+    (tmp_path / "config").write_text(json.dumps(config))
+    with Bash(installed | {"KUBECONFIG": str(tmp_path / "config")}) as bash:
+        bash.type("kubectl fsm rules \t\x15echo do''ne\n")
+        assert "PASSWORD" not in bash.wait_for("done")
+    assert (tmp_path / "trace").read_text() == "asked\n"
+
+
 class Bash:
-    """An interactive bash on a pseudo-terminal."""
+    """An interactive bash on a pseudo-terminal, set up as kubectl's own help says."""
 
     def __init__(self, environment):
         self._environment, self._shown = environment, ""
 
     def __enter__(self):
+        if not BASH_COMPLETION.exists():
+            give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+            give_up(f"{BASH_COMPLETION} is needed; as root `make packages` installs it")
         self._pid, self._terminal = pty.fork()
         if not self._pid:
             os.execve(shutil.which("bash"), ["bash", "--norc"], {**self._environment, "TERM": "dumb", "PS1": "> "})  # noqa: S606 - on the terminal that was made for it
+        self.type(f"source {BASH_COMPLETION}; source <(kubectl completion bash); echo re''ady\n")
+        self.wait_for("ready")
         return self
 
     def __exit__(self, *_):
@@ -110,7 +134,8 @@ class Bash:
         while text not in self._shown:
             assert select.select([self._terminal], [], [], max(0, deadline - time.monotonic()))[0], self._shown
             self._shown += os.read(self._terminal, 4096).decode()
-        self._shown = ""
+        shown, self._shown = self._shown, ""
+        return shown
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_no_value_is_read_as_script(name):
     ("name", "shown"),
     [
         ("fsm-rules", "OUTBOUND  RULE"),
-        ("fsm-check", "no findings"),
+        ("fsm-check", "nothing found in"),
         ("fsm-trace", "VERDICT"),
         ("fsm-exclude", "outbound-port: [] → [6379]"),
     ],

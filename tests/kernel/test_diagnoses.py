@@ -37,10 +37,14 @@ def test_what_iptables_refuses(lab, name):
     assert explained(refused.value.message) == (explain, value)
 
 
+FOLDERS = {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
+"""Where the programs lie; the PATH of somebody who became root may lack them."""
+
+
 def ran(backend, name, *words, text="*nat\nCOMMIT\n"):
     """What a program says in a network of its own that has no rules."""
     command = ["unshare", "-n", *words, f"iptables-{backend}{name}"]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=text, env=FOLDERS, capture_output=True, text=True, check=False)
     assert done.returncode
     return done.stderr
 
@@ -55,7 +59,9 @@ def test_a_container_without_the_right(backend):
 @pytest.mark.usefixtures("lab")
 def test_a_chain_that_is_there(backend):
     again = f"iptables-{backend} -t nat -N PROXY_INBOUND && iptables-{backend} -t nat -N PROXY_INBOUND"
-    done = subprocess.run(["unshare", "-n", "sh", "-c", again], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["unshare", "-n", "sh", "-c", again], env=FOLDERS, capture_output=True, text=True, check=False
+    )
     assert explained(done.stderr)[0] is diagnoses.twice
 
 
