@@ -88,7 +88,7 @@ class KubeCluster:
         words: Sequence[str],
     ) -> None:
         self._access = chosen
-        self._server = fields.text(chosen.cluster, "server").rstrip("/")
+        self._server = chosen.server
         self._credentials = credentials
         self._pool = _pool(chosen, credentials)
         self._impersonation = impersonation
@@ -425,9 +425,10 @@ def _pool(chosen: Access, credentials: Credentials) -> urllib3.PoolManager:
     proxy = chosen.proxy
     if not proxy:
         return urllib3.PoolManager(**options)
+    shown = proxy.partition("://")[2].rpartition("@")[2]
     if proxy.startswith("socks"):
         if not find_spec("socks"):
-            raise CredentialError(f"the proxy {proxy} needs PySocks", "install it: pip install PySocks")
+            raise CredentialError(f"the proxy {shown} needs PySocks", "install it: pip install PySocks")
         from urllib3.contrib.socks import SOCKSProxyManager  # noqa: PLC0415 - needs PySocks
 
         return SOCKSProxyManager(proxy, **options)
@@ -436,7 +437,6 @@ def _pool(chosen: Access, credentials: Credentials) -> urllib3.PoolManager:
         headers = proxy_headers(unquote(login.username), unquote(login.password or "")) if login.username else None
         return urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
     except (AssertionError, HTTPError, ValueError) as error:
-        shown = proxy.replace(f"{proxy.rpartition('@')[0]}@", "") if "@" in proxy else proxy.partition("://")[2]
         raise CredentialError(f"the proxy {shown} cannot be used", "write http://HOST:PORT") from error
 
 

@@ -77,6 +77,12 @@ class Access(NamedTuple):
     user: Object
 
     @property
+    def server(self) -> str:
+        """The API server's URL as it may be shown: without the name and password that stand in some, which no request uses."""
+        url = urlsplit(fields.text(self.cluster, "server").rstrip("/"))
+        return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
+
+    @property
     def proxy(self) -> str:
         """The proxy's URL, empty for none: `proxy-url`, else the environment's as Go reads it.
 

@@ -204,6 +204,10 @@ class TestTransport:
     def test_refused(self, tmp_path):
         assert self.message(tmp_path, "https://127.0.0.1:1") == "https://127.0.0.1:1 refused the connection"
 
+    def test_a_login_in_the_address_is_not_shown(self, tmp_path):
+        message = self.message(tmp_path, "https://ann:s3c@ret@127.0.0.1:1/k8s/")
+        assert message == "https://127.0.0.1:1/k8s refused the connection"
+
     def test_no_such_host(self, tmp_path, monkeypatch):
         def unknown(*_args):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

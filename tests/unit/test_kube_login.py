@@ -452,7 +452,13 @@ class TestProxy:
             get(tmp_path, "https://api.test", cluster={"proxy-url": "http://127.0.0.1:1"})
 
     @pytest.mark.parametrize(
-        ("url", "problem"), [("socks5://127.0.0.1:1", "needs PySocks"), ("ftp://127.0.0.1", "cannot be used")]
+        ("url", "problem"),
+        [
+            ("socks5://127.0.0.1:1", "the proxy 127.0.0.1:1 needs PySocks"),
+            ("socks5://me:secret@127.0.0.1:1", "the proxy 127.0.0.1:1 needs PySocks"),
+            ("ftp://127.0.0.1", "the proxy 127.0.0.1 cannot be used"),
+            ("ftp://me:secret@127.0.0.1", "the proxy 127.0.0.1 cannot be used"),
+        ],
     )
     def test_kinds_that_cannot_be_used(self, tmp_path, url, problem):
         with pytest.raises(CredentialError, match=problem):

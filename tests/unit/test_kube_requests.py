@@ -340,6 +340,13 @@ class TestHeaders:
         assert line.startswith(f"GET {server.url}/api/v1/pods?limit={PAGE} 200 in ")
         assert "secret" not in line
 
+    def test_log_of_a_server_with_a_login(self, server, tmp_path):
+        lines = []
+        server.answer("/api/v1/pods", page())
+        url = server.url.replace("://", "://ann:secret@")
+        list(kube.connect(ConnectionOptions(kubeconfig=kubeconfig(tmp_path, url), log=lines.append)).list(PODS))
+        assert lines[0].startswith(f"GET {server.url}/api/v1/pods?limit={PAGE} 200 in ")
+
 
 class TestThisVeryObject:
     """Writes that mean an object and no other of its name."""
