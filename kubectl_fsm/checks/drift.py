@@ -7,7 +7,7 @@ from kubectl_fsm.checks import mending
 from kubectl_fsm.checks.model import Seen, check
 from kubectl_fsm.checks.views import Group, NamespaceView, WorkloadView
 from kubectl_fsm.exclusions import Entry
-from kubectl_fsm.interception import difference
+from kubectl_fsm.interception import difference, read_script
 from kubectl_fsm.meshes import ExclusionList, Item
 from kubectl_fsm.operations import annotations, hints
 from kubectl_fsm.operations.annotations import Fault, Ignored
@@ -41,9 +41,12 @@ def outdated(view: WorkloadView) -> Iterator[Seen]:
 def annotation_stray(view: WorkloadView) -> Iterator[Seen]:
     injector = view.installation.injector
     for group in view.groups:
-        own = fields.annotations(group.pods[0])
+        own, situation = fields.annotations(group.pods[0]), group.situation
+        if situation.state == "failed" and not situation.script:
+            continue  # what a script has that cannot be read nobody can tell, nor does it matter: no such pod starts
+        runs = read_script(situation.script).effective.keys() if situation.script else ()
         for found, text in annotations.strays(injector, own, view.annotations).items():
-            if new := [value for value in exclusions.items(text) if not _runs(group, found, value)]:
+            if new := [value for value in exclusions.items(text) if _key(found, value) not in runs]:
                 key = injector.annotation(found)
                 seen = view.said(group, f"annotation {key}: {text} is not on the template of {view.workload.label}")
                 yield Seen(seen, mending.addition(view, found, new), ("metadata", "annotations", key), group.pods[0])
@@ -156,11 +159,9 @@ def _missing(view: WorkloadView, found: ExclusionList, text: str) -> Sequence[st
     return [value for value in exclusions.items(text) if value and value not in exclusions.items(held)]
 
 
-def _runs(group: Group, found: ExclusionList, value: str) -> bool:
-    """Whether the pods were made with the value: then they are outdated, or somebody else puts it on every pod."""
-    runs = group.situation.now.effective.keys() if group.situation.now else ()
-    plain = str(exclusions.atoi(value)) if found.item is Item.PORT else value
-    return Entry(found, plain).key in runs
+def _key(found: ExclusionList, value: str) -> object:
+    """What an entry of rules is known by, also one of pods that are outdated, or that somebody else puts on every pod."""
+    return Entry(found, str(exclusions.atoi(value)) if found.item is Item.PORT else value).key
 
 
 def _restart(view: WorkloadView, group: Group) -> str:
