@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from kubectl_fsm import fields
 from kubectl_fsm.checks import mending
-from kubectl_fsm.checks.views import Group, WorkloadView
+from kubectl_fsm.checks.views import Group, MeshView, WorkloadView
 from kubectl_fsm.exclusions import MAX_PORTS, problems
 from kubectl_fsm.meshes import Item
 from kubectl_fsm.operations import hints
@@ -45,7 +45,7 @@ def too_many_ports(case: Case, _: object) -> Diagnosis:
 
 def bad_value(case: Case, found: "re.Match[str]") -> Diagnosis:
     """A port, range or interface by the name that iptables complains of."""
-    value, scene = found[1], case.view.scene
+    value, mesh = found[1], MeshView(case.view.scene, case.view.installation)
     named = [
         entry
         for entry in case.view.wanted.entries
@@ -54,8 +54,9 @@ def bad_value(case: Case, found: "re.Match[str]") -> Diagnosis:
     commands = {}
     for entry in named:
         for source in entry.sources:
-            words = () if source == "MeshConfig" else case.view.scope_words
-            commands[scene.removal(entry.list, [entry.value], *words)] = f"{entry.list.name} {entry.value} ({source})"
+            holder = mesh if source == mesh.source else case.view
+            command = mending.removal(holder, entry.list, [entry.value])
+            commands[command] = f"{entry.list.name} {entry.value} ({source})"
     if commands:
         return Diagnosis(f"iptables does not take {', '.join(commands.values())}", " && ".join(commands))
     return Diagnosis(f"iptables does not take {value}; the next pods do not have it", case.anew())

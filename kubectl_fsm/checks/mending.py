@@ -13,11 +13,12 @@ from kubectl_fsm.exclusions import items, raw_values, value_problem
 from kubectl_fsm.fields import Object, Step
 from kubectl_fsm.meshes import ExclusionList, Item
 from kubectl_fsm.operations import hints
+from kubectl_fsm.reports import ListChange
 
 _VERBS: Mapping[str, str] = {"labels": "label", "annotations": "annotate"}
 _WORD = re.compile(r"[^\s,-][^\s,]*")
 _PORT_WORD = re.compile(r"[^\s,-]+")
-"""Values that an editing verb reads as one: neither an option nor several, nor, of ports, a span."""
+"""What an editing verb reads as one value: neither an option nor several, nor, of ports, a span."""
 
 
 def kubectl(scene: Scene, *words: str) -> str:
@@ -63,23 +64,40 @@ def _written(place: str, changes: Mapping[str, str | None]) -> str:
 
 def removal(view: ListHolder, found: ExclusionList, values: Sequence[str]) -> str:
     """What takes values out of a list of the object."""
-    in_words = view.scene.taken_out(found, values, *view.scope_words)
+    in_words = _taken_out(view, found, values)
     if view.uneditable:
         return f"{in_words}: {view.uneditable}"
-    pattern = _PORT_WORD if found.item is Item.PORT else _WORD
-    if len(values) <= LONG and (not view.scene.cluster.remote or all(map(pattern.fullmatch, values))):
-        return view.scene.removal(found, values, *view.scope_words)
+    if not view.scene.cluster.remote:
+        return in_words
+    if len(values) <= LONG and all(_is_word(found, value) for value in values):
+        return hints.undo([ListChange(found.name, (), values)], [*view.scope_words, *view.scene.cluster.words])
+    return _left(view, found, values) or in_words
+
+
+def _is_word(found: ExclusionList, value: str) -> bool:
+    """Whether an editing verb reads a value as itself: not as an option or as several values."""
+    return (_PORT_WORD if found.item is Item.PORT else _WORD).fullmatch(value) is not None
+
+
+def _left(view: ListHolder, found: ExclusionList, values: Sequence[str]) -> str:
+    """The command that writes a list anew without these values; empty where it is too long for that."""
     if isinstance(view, WorkloadView):
         key = view.installation.injector.annotation(found)
         parts = items(view.annotations[key])
-        if len(parts) > LONG:
-            return in_words
         left = ",".join(item for item in parts if item not in values)
-        return template(view, "annotations", {key: left or None})
+        return template(view, "annotations", {key: left or None}) if len(parts) <= LONG else ""
     held = raw_values(found, view.installation.spec)
-    if len(held) > LONG:
-        return in_words
-    return rewriting(view, view.place(found), held, [item for item in held if str(item) not in values])
+    wanted = [item for item in held if str(item) not in values]
+    return rewriting(view, view.place(found), held, wanted) if len(held) <= LONG else ""
+
+
+def _taken_out(view: ListHolder, found: ExclusionList, values: Sequence[str]) -> str:
+    """The same in words, for who edits a file."""
+    field = f"spec.traffic.{found.field}"
+    place = f"the annotation {view.place(found)[-1]}" if isinstance(view, WorkloadView) else field
+    shown = (value if value and not value.split()[1:] else repr(value) for value in values[:LONG])
+    more = f" and {len(values) - LONG} more" if len(values) > LONG else ""
+    return f"take {', '.join(shown)}{more} out of {place}"
 
 
 def addition(view: WorkloadView, found: ExclusionList, values: Sequence[str]) -> str:

@@ -75,7 +75,7 @@ def lists_unused(view: MeshView) -> Iterator[Seen]:
         if values := raw_values(one, found.spec):
             yield Seen(
                 f"spec.traffic.{one.field} holds {', '.join(map(str, values))}; mode {found.mode!r} does not use it",
-                view.scene.removal(one, [*map(str, values)]),
+                mending.removal(view, one, [*map(str, values)]),
                 ("spec", "traffic", one.field),
             )
 

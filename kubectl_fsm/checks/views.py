@@ -14,11 +14,10 @@ from kubectl_fsm.fields import Object, Step
 from kubectl_fsm.interception import Injection, Upcoming
 from kubectl_fsm.meshes import MESHES, ExclusionList, Installation
 from kubectl_fsm.netfilter.model import Ruleset
-from kubectl_fsm.operations import hints, meshes
+from kubectl_fsm.operations import meshes
 from kubectl_fsm.operations.inspect import Situation, likeness, situation
 from kubectl_fsm.operations.owners import Owners, Workload
 from kubectl_fsm.operations.survey import Subject
-from kubectl_fsm.reports import ListChange
 
 T = TypeVar("T")
 
@@ -157,20 +156,6 @@ class Scene:
         namespace = self.namespaces.get(subject.workload.namespace)
         installation = meshes.of_pod(self.installations, namespace, *subject.pods) or self.installations[0]
         return WorkloadView(self, installation, subject, namespace)
-
-    def removal(self, found: ExclusionList, values: Sequence[str], *words: str) -> str:
-        """What takes values out of a list; `words` name the scope as an edit has it."""
-        if not self.cluster.remote:
-            return self.taken_out(found, values, *words)
-        return hints.undo([ListChange(found.name, (), values)], [*words, *self.cluster.words])
-
-    def taken_out(self, found: ExclusionList, values: Sequence[str], *words: str) -> str:
-        """The same in words, for who edits a file."""
-        scoped = any(word.startswith(("--workload=", "--pod=")) for word in words)
-        place = f"the annotation {found.annotation}" if scoped else f"spec.traffic.{found.field}"
-        shown = (value if value and not value.split()[1:] else repr(value) for value in values[:LONG])
-        more = f" and {len(values) - LONG} more" if len(values) > LONG else ""
-        return f"take {', '.join(shown)}{more} out of {place}"
 
     def _concerned(self, namespace: Object) -> bool:
         """Whether a namespace is part of a mesh, one that is not there included, or is meant to be."""
