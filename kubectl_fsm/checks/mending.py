@@ -12,7 +12,7 @@ from kubectl_fsm.checks.views import LONG, Scene, WorkloadView, label
 from kubectl_fsm.exclusions import items, raw_values, value_problem
 from kubectl_fsm.fields import Object, Step
 from kubectl_fsm.meshes import ExclusionList, Item
-from kubectl_fsm.operations import hints
+from kubectl_fsm.operations import hints, ranges
 from kubectl_fsm.reports import ListChange
 
 _VERBS: Mapping[str, str] = {"labels": "label", "annotations": "annotate"}
@@ -75,8 +75,10 @@ def removal(view: ListHolder, found: ExclusionList, values: Sequence[str]) -> st
 
 
 def _is_word(found: ExclusionList, value: str) -> bool:
-    """Whether an editing verb reads a value as itself: not as an option or as several values."""
-    return (_PORT_WORD if found.item is Item.PORT else _WORD).fullmatch(value) is not None
+    """Whether an editing verb reads a value as itself: not as an option, several values or the name of another."""
+    if found.item is Item.PORT:
+        return _PORT_WORD.fullmatch(value) is not None
+    return _WORD.fullmatch(value) is not None and not (found.item is Item.RANGE and ranges.is_name(value))
 
 
 def _left(view: ListHolder, found: ExclusionList, values: Sequence[str]) -> str:

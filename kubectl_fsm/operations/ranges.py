@@ -23,16 +23,17 @@ def values(words: Sequence[str], *, removing: bool, namespace: str) -> Callable[
     word may also be whatever else somebody may have put there. Raises `UsageError` at once; what is returned raises
     `NotFound`, and `Refused` for a Service that has no IPv4 ClusterIP.
     """
-    parts = [word if _named(word) else _range(word, removing=removing) for word in split(words)]
+    parts = [word if is_name(word) else _range(word, removing=removing) for word in split(words)]
     return lambda cluster: [_resolve(part, namespace or cluster.namespace, cluster) for part in parts]
+
+
+def is_name(word: str) -> bool:
+    """Whether a word stands for a range that only a cluster knows, or that everybody does."""
+    return word in (KUBERNETES_API, CLOUD_METADATA) or SERVICE.fullmatch(word) is not None
 
 
 def _range(word: str, *, removing: bool) -> str:
     return word if removing and not is_ipv4(word) else parse_range(word)
-
-
-def _named(word: str) -> bool:
-    return word in (KUBERNETES_API, CLOUD_METADATA) or SERVICE.fullmatch(word) is not None
 
 
 def services(words: Sequence[str], namespace: str) -> Iterator[tuple[str, str]]:
