@@ -9,7 +9,6 @@ from kubectl_fsm.checks import mending
 from kubectl_fsm.checks.views import Group, MeshView, WorkloadView
 from kubectl_fsm.exclusions import MAX_PORTS, problems
 from kubectl_fsm.meshes import Item
-from kubectl_fsm.operations import hints
 
 _MODULES = "ip_tables iptable_nat nf_tables nft_compat xt_multiport xt_owner xt_REDIRECT"
 
@@ -20,9 +19,11 @@ class Case(NamedTuple):
     view: WorkloadView
     group: Group
 
-    def anew(self, *words: str) -> str:
-        """What makes the pods anew; `words` are more options of the restart."""
-        return hints.apply(self.view.workload, [*words, *self.view.scene.cluster.words])
+    @property
+    def where(self) -> str:
+        """What shows where each entry is; nothing of files, whose own findings name their lines."""
+        words = "fsm", "exclusions", "-n", self.view.workload.namespace
+        return mending.told(self.view.scene, "", *words)
 
 
 class Diagnosis(NamedTuple):
@@ -38,9 +39,11 @@ Explain = Callable[[Case, "re.Match[str]"], Diagnosis]
 def too_many_ports(case: Case, _: object) -> Diagnosis:
     found = [one.text for one in problems(case.view.wanted) if one.size > MAX_PORTS]
     if not found:
-        return Diagnosis("more ports than iptables takes in one match; the next pods have fewer", case.anew())
-    where = mending.kubectl(case.view.scene, "fsm", "exclusions", "-n", case.view.workload.namespace)
-    return Diagnosis(found[0], f"take some out with kubectl fsm exclude-port --remove; where each is: {where}")
+        return Diagnosis(
+            "more ports than iptables takes in one match; the next pods have fewer", mending.anew(case.view)
+        )
+    how = f" with kubectl fsm exclude-port --remove; where each is: {case.where}" if case.where else ""
+    return Diagnosis(found[0], f"take some out{how}")
 
 
 def bad_value(case: Case, found: "re.Match[str]") -> Diagnosis:
@@ -58,8 +61,10 @@ def bad_value(case: Case, found: "re.Match[str]") -> Diagnosis:
             command = mending.removal(holder, entry.list, [entry.value])
             commands[command] = f"{entry.list.name} {entry.value} ({source})"
     if commands:
-        return Diagnosis(f"iptables does not take {', '.join(commands.values())}", " && ".join(commands))
-    return Diagnosis(f"iptables does not take {value}; the next pods do not have it", case.anew())
+        return Diagnosis(
+            f"iptables does not take {', '.join(commands.values())}", mending.together(mesh.scene, commands)
+        )
+    return Diagnosis(f"iptables does not take {value}; the next pods do not have it", mending.anew(case.view))
 
 
 def no_right(case: Case, _: object) -> Diagnosis:
@@ -74,7 +79,7 @@ def no_right(case: Case, _: object) -> Diagnosis:
     found = case.view.installation
     where = ["-n", found.namespace, "--type=merge", "-p", patch]
     command = mending.kubectl(case.view.scene, "patch", f"MeshConfig/{found.config_name}", *where)
-    return Diagnosis(means, f"{command} && {case.anew('--all-pods')}")
+    return Diagnosis(means, f"{command} && {mending.anew(case.view, '--all-pods')}")
 
 
 def no_module(*_: object) -> Diagnosis:
@@ -88,9 +93,9 @@ def no_right_or_module(case: Case, found: "re.Match[str]") -> Diagnosis:
 
 def twice(case: Case, _: object) -> Diagnosis:
     means = "the rules of an earlier run are still in the pod's network, and the script cannot run twice"
-    pod = case.group.pods[0]
-    words = ("delete", "pod", fields.name(pod), "-n", case.view.workload.namespace)
-    return Diagnosis(means, mending.kubectl(case.view.scene, *words))
+    pod = fields.name(case.group.pods[0])
+    words = "delete", "pod", pod, "-n", case.view.workload.namespace
+    return Diagnosis(means, mending.told(case.view.scene, f"make pod {pod} anew", *words))
 
 
 def no_image(*_: object) -> Diagnosis:
@@ -153,5 +158,5 @@ def diagnose(case: Case, words: str) -> Diagnosis | None:
     wrong = problems(case.view.wanted)
     if not wrong:
         return None
-    where = mending.kubectl(case.view.scene, "fsm", "exclusions", "-n", case.view.workload.namespace)
-    return Diagnosis(wrong[0].text, f"take it out of its list; where it is: {where}")
+    where = f"; where it is: {case.where}" if case.where else ""
+    return Diagnosis(wrong[0].text, f"take it out of its list{where}")

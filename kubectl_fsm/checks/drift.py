@@ -166,7 +166,7 @@ def _key(found: ExclusionList, value: str) -> object:
 
 def _restart(view: WorkloadView, group: Group) -> str:
     """What replaces the pods, and what comes before it."""
-    command = hints.apply(view.workload, view.scene.cluster.words)
+    command = mending.anew(view)
     found = group.situation
     if found.coming.state == "refused" or found.refused:
         return f"mend first what keeps the next pods from starting, then: {command}"

@@ -8,7 +8,7 @@ from kubectl_fsm.checks.lookalikes import lookalikes
 from kubectl_fsm.checks.model import Seen, check
 from kubectl_fsm.checks.views import WorkloadView, label
 from kubectl_fsm.meshes import INJECTED_VOLUME
-from kubectl_fsm.operations import applied, hints
+from kubectl_fsm.operations import applied
 
 _OPT_OUT = "disabled"
 
@@ -163,7 +163,7 @@ def made_before(view: WorkloadView) -> Iterator[Seen]:
         return
     for group in view.groups:
         if group.situation.state == "not-injected":
-            mend = hints.apply(view.workload, ["--all-pods", *view.scene.cluster.words])
+            mend = mending.anew(view, "--all-pods")
             if view.workload.bare and applied.ANNOTATION not in view.annotations:
                 mend = "delete the pod and apply its manifest again"
             yield Seen(view.said(group, "no sidecar; the next pod gets one"), mend)

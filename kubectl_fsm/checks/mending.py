@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kubectl_fsm import fields
@@ -24,6 +24,22 @@ _PORT_WORD = re.compile(r"[^\s,-]+")
 def kubectl(scene: Scene, *words: str) -> str:
     """A command line of kubectl that goes to the same cluster."""
     return shlex.join(["kubectl", *words, *scene.cluster.words])
+
+
+def told(scene: Scene, text: str, *words: str) -> str:
+    """The same; of files, which belong to no cluster, what it does in words."""
+    return kubectl(scene, *words) if scene.cluster.remote else text
+
+
+def anew(view: WorkloadView, *words: str) -> str:
+    """What makes a workload's pods anew; `words` are more options of the restart."""
+    cluster = view.scene.cluster
+    return hints.apply(view.workload, [*words, *cluster.words]) if cluster.remote else hints.anew(view.workload)
+
+
+def together(scene: Scene, mends: Iterable[str]) -> str:
+    """Several mends as one: commands, or what to do in files."""
+    return (" && " if scene.cluster.remote else "; ").join(mends)
 
 
 def metadata(scene: Scene, obj: Object, part: str, changes: Mapping[str, str | None]) -> str:

@@ -49,7 +49,7 @@ def policy_bypassed(view: WorkloadView) -> Iterator[Seen]:
                 (owner, one) for owner in owners for one in kept(owner, INBOUND_PORTS) if one.entry.key == entry.key
             ]
             path = next((one.path for owner, one in found if owner is view), ())
-            mend = (" && " if view.scene.cluster.remote else "; ").join(removal(owner, one) for owner, one in found)
+            mend = mending.together(view.scene, (removal(owner, one) for owner, one in found))
             seen = f"{entry.list.name} {entry.value} ({' and '.join(entry.sources)}) bypasses TrafficTarget {', '.join(names)}"
             yield Seen(seen, mend, path)
 

@@ -161,22 +161,26 @@ def _bad_switch(view: WorkloadView, found: "re.Match[str]") -> str:
     return mending.metadata(view.scene, view.namespace, "annotations", {key: "enabled"})
 
 
+def _injector(view: WorkloadView) -> tuple[str, str]:
+    """The mesh's injector as kubectl calls it, and its namespace."""
+    return f"deploy/{view.installation.mesh.injector_app}", view.installation.namespace
+
+
 def _untrusted(view: WorkloadView, _: object) -> str:
-    found = view.installation
-    injector = f"deploy/{found.mesh.injector_app}"
-    return mending.kubectl(view.scene, "rollout", "restart", injector, "-n", found.namespace)
+    injector, namespace = _injector(view)
+    words = "rollout", "restart", injector, "-n", namespace
+    return mending.told(view.scene, f"restart {injector} in {namespace}", *words)
 
 
 def _away(view: WorkloadView, _: object) -> str:
-    found = view.installation
-    return mending.kubectl(
-        view.scene, "describe", "pods", "-n", found.namespace, "-l", f"app={found.mesh.injector_app}"
-    )
+    injector, namespace = _injector(view)
+    words = "describe", "pods", "-n", namespace, "-l", f"app={view.installation.mesh.injector_app}"
+    return mending.told(view.scene, f"see why {injector} in {namespace} does not answer", *words)
 
 
 def _log(view: WorkloadView, _: object) -> str:
-    found = view.installation
-    return mending.kubectl(view.scene, "logs", f"deploy/{found.mesh.injector_app}", "-n", found.namespace)
+    injector, namespace = _injector(view)
+    return mending.told(view.scene, f"read the log of {injector} in {namespace}", "logs", injector, "-n", namespace)
 
 
 def _privileged(view: WorkloadView, _: object) -> str:

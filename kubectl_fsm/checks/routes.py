@@ -251,10 +251,9 @@ def _names(views: Sequence[WorkloadView], home: str, count: int) -> str:
 
 def _counterpart(servers: Sequence[tuple[WorkloadView, int]]) -> str:
     """What excludes the ports inbound at the servers: commands, or what to do in files."""
-    remote = servers[0][0].scene.cluster.remote
     lines = [(view, mending.addition(view, INBOUND_PORTS, [str(port)])) for view, port in servers]
     named = (line if line.startswith("kubectl ") else f"{view.workload.label}: {line}" for view, line in lines)
-    return (" && " if remote else "; ").join(named)
+    return mending.together(servers[0][0].scene, named)
 
 
 def _withdrawal(found: _Mismatch) -> str:
@@ -273,4 +272,4 @@ def _withdrawal(found: _Mismatch) -> str:
             )
             named = isinstance(owner, WorkloadView) and not line.startswith("kubectl ")
             lines[f"{owner.kubectl_name}: {line}" if named else line] = None
-    return (" && " if found.servers[0][0].scene.cluster.remote else "; ").join(lines)
+    return mending.together(found.servers[0][0].scene, lines)

@@ -11,7 +11,6 @@ from kubectl_fsm.errors import ApiError, Forbidden
 from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import carries
 from kubectl_fsm.meshes import MESHES
-from kubectl_fsm.operations import hints
 
 _SIDECARS = [mesh.sidecar for mesh in MESHES]
 _LOG_LINES = 20
@@ -21,11 +20,9 @@ _HELP = "Try `"
 
 
 def _log_command(view: WorkloadView, pod: Object, container: str) -> str:
-    return mending.kubectl(view.scene, "logs", fields.name(pod), "-n", view.workload.namespace, "-c", container)
-
-
-def _anew(view: WorkloadView) -> str:
-    return hints.apply(view.workload, ["--all-pods", *view.scene.cluster.words])
+    name = fields.name(pod)
+    words = "logs", name, "-n", view.workload.namespace, "-c", container
+    return mending.told(view.scene, f"read the log of container {container} of pod {name}", *words)
 
 
 @check(
@@ -45,7 +42,10 @@ def sidecar_missing(view: WorkloadView) -> Iterator[Seen]:
         marks += [f"label {mesh.uuid_label}"] if labelled else []
         containers = (*fields.items(pod, "spec", "containers"), *fields.items(pod, "spec", "initContainers"))
         if marks and not any(one.get("name") in _SIDECARS for one in containers):
-            yield Seen(view.said(group, f"{' and '.join(marks)}, but no container {mesh.sidecar}"), _anew(view))
+            yield Seen(
+                view.said(group, f"{' and '.join(marks)}, but no container {mesh.sidecar}"),
+                mending.anew(view, "--all-pods"),
+            )
 
 
 @check(
@@ -76,7 +76,7 @@ def init_missing(view: WorkloadView) -> Iterator[Seen]:
     for group in _external(view):
         if not any(carries(group.pods[0], mesh) for mesh in MESHES):
             name = view.installation.mesh.init_container
-            yield Seen(view.said(group, f"injected, but no init container {name}"), _anew(view))
+            yield Seen(view.said(group, f"injected, but no init container {name}"), mending.anew(view, "--all-pods"))
 
 
 @check(
@@ -109,7 +109,7 @@ def pods_of_another_mesh(view: WorkloadView) -> Iterator[Seen]:
     for group in _external(view):
         others = [mesh.title for mesh in MESHES if carries(group.pods[0], mesh)]
         if others and not carries(group.pods[0], view.installation.mesh):
-            yield Seen(view.said(group, f"injected by {' or '.join(others)}"), _anew(view))
+            yield Seen(view.said(group, f"injected by {' or '.join(others)}"), mending.anew(view, "--all-pods"))
 
 
 @check(
@@ -123,7 +123,7 @@ def pods_of_another_mesh(view: WorkloadView) -> Iterator[Seen]:
 def init_foreign(view: WorkloadView) -> Iterator[Seen]:
     for group in _external(view):
         if carries(group.pods[0], view.installation.mesh):
-            yield Seen(view.said(group, group.situation.reason), _anew(view))
+            yield Seen(view.said(group, group.situation.reason), mending.anew(view, "--all-pods"))
 
 
 def _external(view: WorkloadView) -> Iterator[Group]:

@@ -70,6 +70,11 @@ def apply(workload: Workload, words: Sequence[str]) -> str:
     return _otherwise(workload) or _restart([workload.label], workload.namespace, obstacles.remedy(workload), words)
 
 
+def anew(workload: Workload) -> str:
+    """The same in words, for who has no cluster at hand."""
+    return _otherwise(workload) or f"make the pods of {workload.label} anew"
+
+
 def _otherwise(workload: Workload) -> str:
     """What to do about a workload that no restart replaces the pods of; empty for all others."""
     top = workload.top.object
