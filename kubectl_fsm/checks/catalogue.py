@@ -67,6 +67,7 @@ _ALL: Sequence[Check[Any]] = (
     values.entry_invalid,
     values.ports_scarce,
     values.port_reserved,
+    values.mesh_bypassed,
     values.shell_code,
     application.container_on_reserved_port,
     application.runs_as_sidecar,

@@ -6,12 +6,22 @@ from itertools import islice
 
 from kubectl_fsm import exclusions, workloads
 from kubectl_fsm.checks import mending
+from kubectl_fsm.checks.kept import kept, removal
 from kubectl_fsm.checks.lists import ListHolder
 from kubectl_fsm.checks.model import Seen, check
 from kubectl_fsm.checks.views import MeshView, WorkloadView
 from kubectl_fsm.errors import InvalidExclusion
 from kubectl_fsm.exclusions import MAX_PORTS, Effective, Entry
-from kubectl_fsm.meshes import INBOUND_PORTS, OUTBOUND_PORTS, PASSED_INBOUND_PORTS, ExclusionList, Injector, Item
+from kubectl_fsm.meshes import (
+    EXCLUDED_RANGES,
+    INBOUND_PORTS,
+    INTERFACES,
+    OUTBOUND_PORTS,
+    PASSED_INBOUND_PORTS,
+    ExclusionList,
+    Injector,
+    Item,
+)
 from kubectl_fsm.operations import guards
 
 _SCARCE = MAX_PORTS - 2
@@ -134,6 +144,38 @@ def shell_code(view: MeshView) -> Iterator[Seen]:
                     mending.removal(view, found, [value]),
                     (*view.place(found), index),
                 )
+
+
+@check(
+    "mesh-bypassed",
+    "warning",
+    MeshView,
+    holds="The MeshConfig leaves connections to the mesh.",
+    why="Nothing that a pod dials passes its sidecar: there is no mTLS, and what wants TLS refuses it. By an excluded interface nothing that reaches a pod passes one either, and no policy holds.",
+    remedy="Exclude just what is outside of the mesh; one workload is taken out by an annotation of its pod template.",
+)
+def mesh_bypassed(view: MeshView) -> Iterator[Seen]:
+    for one in kept(view, INTERFACES):
+        if guards.vital(one.entry.value) == guards.DEFAULT_INTERFACE:
+            what = guards.VITAL_INTERFACES[guards.DEFAULT_INTERFACE]
+            yield Seen(f"interface: {one.entry.value} is the interface of {what}", removal(view, one), one.path)
+    ranges = [*kept(view, EXCLUDED_RANGES)]
+    if _hold_everything([one.entry.value for one in ranges]):
+        widest = max(ranges, key=lambda one: exclusions.address_share(one.entry.value))
+        whole = exclusions.address_share(widest.entry.value) == 1
+        seen = f"outbound-ip: {f'{widest.entry.value} is' if whole else 'the ranges together are'} every address"
+        mend = removal(view, widest) if whole else "exclude just what is outside of the mesh"
+        yield Seen(seen, mend, widest.path)
+
+
+def _hold_everything(ranges: Sequence[str]) -> bool:
+    """Whether IPv4 ranges leave no address out."""
+    reached = 0
+    for start, length in sorted(bits for value in ranges if (bits := exclusions.range_bits(value))):
+        if start > reached:
+            return False
+        reached = max(reached, start + (1 << 32 - length))
+    return reached == 1 << 32
 
 
 def _unreadable(view: WorkloadView) -> Iterator[tuple[ExclusionList, Sequence[str]]]:

@@ -21,8 +21,9 @@ from kubectl_fsm.meshes import (
 )
 from kubectl_fsm.operations.survey import Subject
 
+DEFAULT_INTERFACE = "eth0"
 VITAL_INTERFACES: Mapping[str, str] = {
-    "eth0": "a pod's default route: all its traffic bypasses the sidecar",
+    DEFAULT_INTERFACE: "a pod's default route: all its traffic bypasses the sidecar",
     "lo": "what the pod sends to itself, and through which it reaches itself by a Service",
 }
 """Interfaces that every pod has (container runtimes name the first one `eth0`), and what goes through them."""
@@ -52,6 +53,11 @@ def reserved(exclusion_list: ExclusionList, value: str) -> str:
         return ""
     taken = INBOUND_RESERVED_PORTS if exclusion_list is INBOUND_PORTS else RESERVED_PORTS
     return taken.get(atoi(value) or 0, "")
+
+
+def vital(name: str) -> str:
+    """The first of the interfaces that every pod has that a name is for; empty where it is for none of them."""
+    return next((interface for interface in VITAL_INTERFACES if _covers(name, interface)), "")
 
 
 class Case(NamedTuple):
@@ -123,8 +129,8 @@ def _questions(ports: set[int], old: Effective, new: Effective) -> Iterator[str]
     if share > _WIDE:
         yield f"the new ranges exclude {min(share, 1):.0%} of all addresses"
     for entry in added:
-        if entry.list is INTERFACES and any(_covers(entry.value, name) for name in VITAL_INTERFACES):
-            yield f"{entry.value} is the interface of {VITAL_INTERFACES[_covered(entry.value)]}"
+        if entry.list is INTERFACES and (interface := vital(entry.value)):
+            yield f"{entry.value} is the interface of {VITAL_INTERFACES[interface]}"
     yield from _inclusion_questions(old, new)
     if ports and ports <= _ports(new) and not ports <= _ports(old):
         yield "no port of the containers is intercepted any more, so no inbound traffic reaches the sidecar"
@@ -144,10 +150,6 @@ def _inclusion_questions(old: Effective, new: Effective) -> Iterator[str]:
 
 def _ports(wanted: Effective) -> set[int]:
     return {int(entry.value) for entry in wanted.of(INBOUND_PORTS)}
-
-
-def _covered(name: str) -> str:
-    return next(interface for interface in VITAL_INTERFACES if _covers(name, interface))
 
 
 def _covers(name: str, interface: str) -> bool:
