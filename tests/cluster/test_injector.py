@@ -168,10 +168,14 @@ def test_the_injectors_make_the_same_pod(control_plane, fsm):
         assert made() == by_program
 
 
-def test_node_level_reads_no_list(control_plane, fsm, namespace):
+def test_node_level_reads_no_list_and_adds_nothing_but_the_label(control_plane, fsm, namespace):
     fsm.set(interceptionMode="NodeLevel")
+    metadata = {"annotations": {METRICS: "on"}}
+    control_plane.api("PATCH", f"/api/v1/namespaces/{namespace}", {"metadata": metadata}, MERGE_PATCH)
     made = create(control_plane, namespace, workloads.pod("web", namespace, {PORTS: "bad"}))
     assert "initContainers" not in made["spec"]
+    assert [container["name"] for container in made["spec"]["containers"]] == ["web"]
+    assert BOOTSTRAP_VOLUME not in [volume["name"] for volume in made["spec"]["volumes"]]
     assert "fsm-proxy-uuid" in made["metadata"]["labels"]
 
 

@@ -212,12 +212,18 @@ class StandIn:
 
     def review(self, pod: dict[str, Any], namespace: str, *, dry_run: bool) -> Patch:
         """The JSON patch that makes `pod` a pod of the mesh; raises `Refusal`."""
-        if not self._wanted(pod, namespace):
+        owner = self._cluster.api("GET", f"/api/v1/namespaces/{namespace}")["metadata"]
+        if not self._wanted(pod, owner):
             return []
-        spec, flavour = pod["spec"], self._flavour
+        spec, flavour, config = pod["spec"], self._flavour, self._spec(dry_run=dry_run)
         labels = pod["metadata"].get("labels", {}) | {f"{flavour.name}-proxy-uuid": str(uuid.uuid4())}
         patch: Patch = [{"op": "add", "path": "/metadata/labels", "value": labels}]
-        if (script := self._script(pod, self._spec(dry_run=dry_run))) is not None:
+        if config["traffic"].get("interceptionMode") == "NodeLevel":
+            return patch
+        metrics = f"{flavour.prefix}metrics"
+        if owner.get("annotations", {}).get(metrics):
+            _toggle(owner, metrics)
+        if (script := self._script(pod, config)) is not None:
             containers = [*spec.get("initContainers", []), self._init_container(script)]
             patch.append({"op": "add", "path": "/spec/initContainers", "value": containers})
         sidecar = {"name": flavour.sidecar, "image": "example.com/sidecar:1", "securityContext": {"runAsUser": 1500}}
@@ -226,21 +232,14 @@ class StandIn:
         patch.append({"op": "add", "path": "/spec/volumes", "value": [*spec.get("volumes", []), volume]})
         return patch
 
-    def _wanted(self, pod: dict[str, Any], namespace: str) -> bool:
-        """Whether the pod is injected: its own annotation counts before its namespace's."""
+    def _wanted(self, pod: dict[str, Any], owner: dict[str, Any]) -> bool:
+        """Whether the pod is injected: its own annotation counts before that of its namespace, whose metadata are given."""
         spec = pod["spec"]
         if spec.get("hostNetwork") or any(volume["name"] == BOOTSTRAP_VOLUME for volume in spec.get("volumes", [])):
             return False
-        owner = self._cluster.api("GET", f"/api/v1/namespaces/{namespace}")
-        own, inherited = (
-            _toggle(metadata, f"{self._flavour.prefix}sidecar-injection")
-            for metadata in (pod["metadata"], owner["metadata"])
-        )
-        wanted = inherited if own is None else own
-        metrics = f"{self._flavour.prefix}metrics"
-        if wanted and owner["metadata"].get("annotations", {}).get(metrics):
-            _toggle(owner["metadata"], metrics)
-        return bool(wanted)
+        key = f"{self._flavour.prefix}sidecar-injection"
+        own, inherited = _toggle(pod["metadata"], key), _toggle(owner, key)
+        return bool(inherited if own is None else own)
 
     def _spec(self, *, dry_run: bool) -> Spec:
         """The MeshConfig's spec that the next pod is answered from."""

@@ -59,6 +59,9 @@ func inject(api *apiServer, mesh mesh, config meshConfigSpec, pod *pod, namespac
 	if err != nil || !wanted {
 		return nil, err
 	}
+	if config.Traffic.InterceptionMode == "NodeLevel" {
+		return []operation{label(pod)}, nil
+	}
 	if owner.Metadata.Annotations[prefix+"metrics"] != "" {
 		if _, _, err := toggle(owner.Metadata, prefix+"metrics"); err != nil {
 			return nil, err
@@ -111,14 +114,19 @@ func toggle(metadata metadata, key string) (on, said bool, err error) {
 	return false, true, fmt.Errorf("Invalid annotation value for key %q: %s", key, value)
 }
 
-// patch appends what a pod of the mesh has. Annotations and lists count only where pods are intercepted one by one.
-func patch(config meshConfigSpec, pod *pod) ([]operation, error) {
+// label marks a pod as one of the mesh, which is all that it gets where its node intercepts.
+func label(pod *pod) operation {
 	labels := maps.Clone(pod.Metadata.Labels)
 	if labels == nil {
 		labels = map[string]string{}
 	}
 	labels["fsm-proxy-uuid"] = newUUID()
-	operations := []operation{{"add", "/metadata/labels", labels}}
+	return operation{"add", "/metadata/labels", labels}
+}
+
+// patch appends what a pod of the mesh has. Annotations and lists count only where pods are intercepted one by one.
+func patch(config meshConfigSpec, pod *pod) ([]operation, error) {
+	operations := []operation{label(pod)}
 	if config.Traffic.InterceptionMode == "PodLevel" {
 		wanted, err := effectiveLists(pod.Metadata.Annotations, config.Traffic)
 		if err != nil {
