@@ -19,7 +19,7 @@ from kubectl_fsm.meshes import HEALTH_CHECK_PORT, INBOUND_RESERVED_PORTS, OSM, R
 )
 def container_on_reserved_port(view: WorkloadView) -> Iterator[Seen]:
     taken = _taken(view)
-    meets = view.injection.injected and view.installation.adds_sidecar
+    meets = view.injected and view.installation.adds_sidecar
     for place, container in _containers(view) if meets else ():
         for index, port in enumerate(fields.parts(container, "ports")):
             number = fields.number(port, "containerPort") or 0
@@ -38,7 +38,7 @@ def container_on_reserved_port(view: WorkloadView) -> Iterator[Seen]:
     remedy="Run the application as any other user.",
 )
 def runs_as_sidecar(view: WorkloadView) -> Iterator[Seen]:
-    for place, container in _containers(view) if view.coming.wanted is not None else ():
+    for place, container in _containers(view) if view.script else ():
         field, number = workloads.user(view.template, container)
         if number == SIDECAR_UID:
             where = (*view.template_path, *(() if field[0] == "spec" else place), *field)

@@ -181,7 +181,7 @@ def _hold_everything(ranges: Sequence[str]) -> bool:
 def _unreadable(view: WorkloadView) -> Iterator[tuple[ExclusionList, Sequence[str]]]:
     """The lists of a template that will be injected that the injector cannot read, with the items."""
     injector = view.installation.injector
-    if view.injection.injected and view.installation.intercepts:
+    if view.injected and view.installation.intercepts:
         for found in injector.pod_lists:
             key = injector.annotation(found)
             if bad := exclusions.bad_items(found, view.annotations[key]) if key in view.annotations else ():

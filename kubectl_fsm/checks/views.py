@@ -12,7 +12,7 @@ from kubectl_fsm.errors import Forbidden, NotFound
 from kubectl_fsm.exclusions import Effective, Settings
 from kubectl_fsm.fields import Object, Step
 from kubectl_fsm.interception import Injection, Upcoming
-from kubectl_fsm.meshes import MESHES, ExclusionList, Installation
+from kubectl_fsm.meshes import MESHES, ExclusionList, Installation, Mesh
 from kubectl_fsm.netfilter.model import Ruleset
 from kubectl_fsm.operations import meshes
 from kubectl_fsm.operations.inspect import Situation, likeness, situation
@@ -294,7 +294,7 @@ class WorkloadView(ListHolder):
     @cached_property
     def union(self) -> Effective:
         """What its next pod's rules are made from, without what cannot be read."""
-        if not self.injection.injected or not self.installation.intercepts:
+        if not self.injected or not self.installation.intercepts:
             return _NOTHING
         return exclusions.judged(self.installation.injector, self.annotations, self.installation.spec)[0]
 
@@ -320,6 +320,20 @@ class WorkloadView(ListHolder):
         return interception.injection(self.template, around, self.installation)
 
     @cached_property
+    def injected(self) -> bool:
+        """Whether the next pod will be injected once its injector can read what is said of that.
+
+        What it cannot read is taken for a yes, as its mend has it, so that it hides nothing else.
+        """
+        if not self.injection.refused:
+            return self.injection.injected
+        around = interception.surroundings(self.workload.namespace, self.namespace, self.installation)
+        mesh = self.installation.mesh
+        template = _switched_on(self.template, mesh)
+        namespace = None if around is None else _switched_on(around, mesh)
+        return interception.injection(template, namespace, self.installation).injected
+
+    @cached_property
     def next(self) -> Situation:
         """The next pod: what it will run, and what would keep it from starting."""
         return situation(self.subject, None, self.namespace, self.installation)
@@ -340,7 +354,7 @@ class WorkloadView(ListHolder):
 
     @cached_property
     def sound(self) -> Effective:
-        if not self.injection.injected or not self.installation.intercepts:
+        if not self.injected or not self.installation.intercepts:
             return _NOTHING
         source = self.source if self.workload.bare else f"{self.workload.label} template"
         injector, spec = self.installation.injector, self.installation.spec
@@ -348,9 +362,14 @@ class WorkloadView(ListHolder):
 
     @cached_property
     def script(self) -> str:
-        if not self.injection.injected or not self.installation.intercepts:
+        if not self.injected or not self.installation.intercepts:
             return ""
         return generator.script(self.installation.injector, exclusions.loadable(self.sound))
+
+    @property
+    def whole_script(self) -> str:
+        """As for any holder; empty also where it is not sure that the pods are to be injected, which nobody dials then."""
+        return "" if self.injection.refused else super().whole_script
 
     @cached_property
     def ruleset(self) -> Ruleset | None:
@@ -372,6 +391,14 @@ class WorkloadView(ListHolder):
         return [
             Group(situation(self.subject, pods[0], self.namespace, self.installation), pods) for pods in found.values()
         ]
+
+
+def _switched_on(obj: Object, mesh: Mesh) -> Object:
+    """A template or namespace with a yes in the place of each switch that the injector cannot read."""
+    said = fields.annotations(obj)
+    unread = [key for key in (mesh.injection_key, mesh.metrics_key) if interception.answer(said.get(key, "no")) is None]
+    annotations = {**said, **dict.fromkeys(unread, interception.YES[0])}
+    return {**obj, "metadata": {**fields.mapping(obj, "metadata"), "annotations": annotations}}
 
 
 def by_namespace(scene: Scene) -> Mapping[str, Sequence[WorkloadView]]:
