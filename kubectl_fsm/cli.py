@@ -162,7 +162,7 @@ def _complete(words: Sequence[str], streams: Streams) -> int:
     from kubectl_fsm import completion  # noqa: PLC0415 - for shells only
 
     answer = completion.Answer()
-    door = completion.Door(partial(_cluster, streams=streams, patience=_PATIENCE), _kubeconfig_names)
+    door = completion.Door(partial(_cluster, "", streams=streams, patience=_PATIENCE), _kubeconfig_names)
     with suppress(Exception):
         _go_alone()
         answer = completion.answer(words, usage(), door)
@@ -219,7 +219,7 @@ def _run(argv: Sequence[str], streams: Streams) -> int:
     arguments.choice("--output", module.FORMATS)
     command = module.parse(arguments)
     log = streams.say if _level(arguments.text("--v")) >= _TRACEBACK_LEVEL else None
-    connect = cache(partial(_cluster, arguments, streams, log))
+    connect = cache(partial(_cluster, verb, arguments, streams, log))
     report, failures = _carry_out(command, connect, _narrator(verb, arguments, streams), arguments, streams)
     if connect.cache_info().currsize:
         for warning in connect().warnings:
@@ -241,15 +241,22 @@ def _carry_out(
     arguments: Arguments,
     streams: Streams,
 ) -> tuple[Report, Sequence[FsmError]]:
-    """As `_drive`; where a command fails that was denied a right, the last error names all that it lacks."""
+    """As `_drive`; where a command fails that was denied a right, the last error names all that it lacks.
+
+    Files that were left out count as failures; where there is no report they are why.
+    """
     try:
         report, failures = _drive(command.run(connect), narrator, arguments, streams)
     except FsmError as error:
         if connect.cache_info().currsize:
             _explain(error, command, connect())
+            for one in connect().unread:
+                raise one from error
         raise
-    if failures and connect.cache_info().currsize:
-        _explain(failures[-1], command, connect())
+    if connect.cache_info().currsize:
+        if failures:
+            _explain(failures[-1], command, connect())
+        failures = [*failures, *connect().unread]
     return report, failures
 
 
@@ -267,7 +274,7 @@ def _match(verb: str, usage: str, words: Sequence[str]) -> Arguments:
 
 
 def _cluster(
-    arguments: Arguments, streams: Streams, log: Callable[[str], None] | None = None, patience: int = 0
+    verb: str, arguments: Arguments, streams: Streams, log: Callable[[str], None] | None = None, patience: int = 0
 ) -> Cluster:
     """Manifests where files are named, else an API server. Only what is used is imported.
 
@@ -277,7 +284,8 @@ def _cluster(
     if files:
         from kubectl_fsm.cluster import manifests  # noqa: PLC0415 - not needed with a cluster
 
-        return manifests.read(files, arguments.text("--namespace") or None, streams.stdin, meshconfig)
+        namespace = arguments.text("--namespace") or None
+        return manifests.read(files, namespace, streams.stdin, meshconfig, partly=verb == "check")
     if meshconfig:
         raise UsageError("--meshconfig goes with -f: a cluster has its own")
     from kubectl_fsm.cluster import kube, kubeconfig  # noqa: PLC0415 - 0.2 s to load, and not needed offline

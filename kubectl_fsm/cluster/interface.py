@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from kubectl_fsm.errors import ManifestError
 from kubectl_fsm.fields import Object, Step
 
 FIELD_MANAGER = "fsm-plugin"
@@ -122,6 +123,10 @@ class Cluster(Protocol):
     @property
     def warnings(self) -> Sequence[str]:
         """What the API server warned of so far."""
+
+    @property
+    def unread(self) -> Sequence[ManifestError]:
+        """What is wrong with files that were left out; an API server has none."""
 
     @property
     def denied(self) -> bool:

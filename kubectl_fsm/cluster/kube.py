@@ -34,7 +34,7 @@ from kubectl_fsm.cluster.interface import (
     View,
 )
 from kubectl_fsm.cluster.kubeconfig import Access, ConnectionOptions, access
-from kubectl_fsm.errors import ApiError, CredentialError, InvalidObject, NotFound, Unreachable
+from kubectl_fsm.errors import ApiError, CredentialError, InvalidObject, ManifestError, NotFound, Unreachable
 from kubectl_fsm.fields import Object
 
 CONNECT_SECONDS, READ_SECONDS = 30.0, 90.0
@@ -76,6 +76,7 @@ class KubeCluster:
     """`Cluster` over an API server; made by `connect`. Its methods may be called from several threads."""
 
     remote = True
+    unread: Sequence[ManifestError] = ()
 
     def __init__(
         self,

@@ -43,28 +43,45 @@ _CLUSTER_SCOPED = frozenset({
 _Failure = TypeVar("_Failure", bound=ApiError)
 
 
-def read(paths: Sequence[str], namespace: str | None, stdin: TextIO | BinaryIO, meshconfig: str = "") -> Manifests:
+def read(
+    paths: Sequence[str],
+    namespace: str | None,
+    stdin: TextIO | BinaryIO,
+    meshconfig: str = "",
+    *,
+    partly: bool = False,
+) -> Manifests:
     """The objects of `-f PATH…`: files, directories, `-` for `stdin`.
 
     A directory is read with what is below it (kubectl's default is flat; a repository of manifests is a tree): files
     named *.yaml, *.yml and *.json in order of their names, none that are hidden or that a symbolic link brings in from
     outside. What is no Kubernetes object there (Helm values, kustomizations) is passed over; in a file that was named
     it is an error. Objects that name no namespace are in `namespace`, or else in `default`. With the file `meshconfig`
-    the MeshConfigs are those that it holds, and no others.
+    the MeshConfigs are those that it holds, and no others. With `partly` files that cannot be read are left out, if there
+    are others: `unread` says why.
 
     Raises `ManifestError`.
     """
     budget = Budget()
     entries: dict[str, list[_Entry]] = {}
+    unread: list[ManifestError] = []
     for path in paths:
         folder = path != STDIN and os.path.isdir(path)
-        before = len(entries)
+        before = len(entries), len(unread)
         for file in _files(path) if folder else (path,):
             identity = file if file == STDIN else os.path.realpath(file)
             if identity not in entries:
-                entries[identity] = list(_entries(file, stdin, budget, named=not folder))
-        if folder and not any(list(entries.values())[before:]):
+                entries[identity] = []
+                try:
+                    entries[identity] = list(_entries(file, stdin, budget, named=not folder))
+                except ManifestError as error:
+                    if not partly or budget.values < 0:
+                        raise
+                    unread.append(ManifestError(error.message, error.hint))  # without the frames, which hold the file
+        if folder and not any(list(entries.values())[before[0] :]) and len(unread) == before[1]:
             raise ManifestError(f"{path}: no Kubernetes objects in *.yaml, *.yml or *.json files")
+    if unread and not any(entries.values()):
+        raise unread[0]
     origin, found = f"files {', '.join(paths)}", [*itertools.chain(*entries.values())]
     if meshconfig:
         counting = [entry for entry in _entries(meshconfig, stdin, budget, named=True) if _is_meshconfig(entry)]
@@ -72,7 +89,7 @@ def read(paths: Sequence[str], namespace: str | None, stdin: TextIO | BinaryIO, 
             raise ManifestError(f"{meshconfig}: no MeshConfig", "`kubectl get meshconfig -A -o yaml` prints it.")
         origin = f"{origin} with the MeshConfig of {meshconfig}"
         found = [*counting, *(entry for entry in found if not _is_meshconfig(entry))]
-    return Manifests(origin, namespace or "default", found)
+    return Manifests(origin, namespace or "default", found, unread)
 
 
 class _File(NamedTuple):
@@ -114,8 +131,11 @@ class Manifests:
     denied = False
     words: Sequence[str] = ()
 
-    def __init__(self, origin: str, namespace: str, entries: Iterable[_Entry]) -> None:
+    def __init__(
+        self, origin: str, namespace: str, entries: Iterable[_Entry], unread: Sequence[ManifestError] = ()
+    ) -> None:
         self.origin = origin
+        self.unread = unread
         self.namespace = namespace
         found = list(entries)
         self._resources = _resources([entry.obj for entry in found])

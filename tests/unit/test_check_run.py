@@ -14,6 +14,7 @@ from kubectl_fsm.checks.run import look
 from kubectl_fsm.checks.silence import Rule, Silence
 from kubectl_fsm.checks.views import MeshView, NamespaceView, WorkloadView
 from kubectl_fsm.cluster import manifests
+from kubectl_fsm.cluster.documents import Budget
 from kubectl_fsm.commands.check import Check
 from kubectl_fsm.errors import Forbidden, InvalidObject
 from kubectl_fsm.operations import meshes
@@ -256,3 +257,72 @@ def test_an_object_that_is_there_twice_is_named_with_its_files(tmp_path, capsys)
     err = checked(tmp_path, capsys, shop=NAMESPACE % LABEL, **twice)[2]
     assert "Warning: Deployment shop/web is there more than once, and not all of it is looked at: in " in err
     assert f"{tmp_path}/base.yaml and {tmp_path}/overlay.yaml" in err
+
+
+BROKEN = "apiVersion: v1\nkind: Service\nmetadata: {name: api\n"
+REFUSED = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  template:
+    metadata:
+      annotations: {flomesh.io/outbound-port-exclusion-list: 80a}
+    spec: {containers: [{name: web}]}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two files that cannot be read, and one with a fault."""
+    for name, text in {"a.yaml": BROKEN, "b.yaml": REFUSED, "c.json": '{"a" 1}'}.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_file_that_cannot_be_read_leaves_the_others_to_be_checked(folder, capsys, named):
+    paths = sorted(folder.iterdir()) if named else [folder]
+    words = [word for path in paths for word in ("-f", str(path))]
+    assert cli.main(["check", *words, "-o", "json"]) == 1
+    out, err = capsys.readouterr()
+    assert [item["check"] for item in json.loads(out)["items"]] == ["annotation-refused"]
+    assert [line.split(": ")[1] for line in err.splitlines() if line.startswith("error: ")] == [
+        f"{folder}/a.yaml:4:1",
+        f"{folder}/c.json:1:6",
+    ]
+
+
+def test_without_a_finding_it_is_a_failure_too(folder, capsys):
+    assert cli.main(["check", "-f", str(folder), "--only", "init-failed"]) == 1
+    out, err = capsys.readouterr()
+    assert "nothing found in 1 object by 1 check" in out
+    assert f"error: {folder}/a.yaml:4:1: not YAML: " in err
+
+
+def test_where_nothing_can_be_checked_such_a_file_is_why(folder, capsys):
+    assert cli.main(["check", "-f", str(folder), "deploy/api", "-n", "shop"]) == 1
+    assert_unread(folder, capsys)
+    (folder / "b.yaml").unlink()
+    assert cli.main(["check", "-f", str(folder)]) == 1
+    assert_unread(folder, capsys)
+
+
+@pytest.mark.parametrize("words", [["rules"], ["exclusions"], ["exclude-port", "80", "--local"]])
+def test_other_verbs_take_all_files_or_none(folder, capsys, words):
+    assert cli.main([*words, "-f", str(folder)]) == 1
+    assert_unread(folder, capsys)
+
+
+def assert_unread(folder, capsys):
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"error: {folder}/a.yaml:4:1: not YAML: ")
+
+
+def test_too_much_in_all_is_not_read_on(folder, capsys, monkeypatch):
+    monkeypatch.setattr(Budget.__init__, "__defaults__", (10,))
+    assert cli.main(["check", "-f", str(folder)]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("error: ")) == ("", 1)
+    assert "more than 10 values in all" in err

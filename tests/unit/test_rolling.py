@@ -42,7 +42,8 @@ class World:
     `refusals` are raised by the writes in their order; None lets one through.
     """
 
-    remote, origin, namespace, warnings, words, denied = True, "context test", "shop", (), (), False
+    remote, origin, namespace, words, denied = True, "context test", "shop", (), False
+    warnings = unread = ()
 
     def __init__(self, *objects, steps=None, answers=(), refusals=(), forbidden=()):
         self.objects = {}

@@ -634,7 +634,7 @@ class TestForPrograms:
     def test_exit_code(self, monkeypatch, capsys, script, words, code):
         objects = [meshconfig(outboundPortExclusionList=[80]), NAMESPACE, deployment(), running("web-1", script=script)]
         cluster = Remote(*objects)
-        monkeypatch.setattr(cli, "_cluster", lambda *_: SimpleNamespace(warnings=(), **_everything(cluster)))
+        monkeypatch.setattr(cli, "_cluster", lambda *_: SimpleNamespace(warnings=(), unread=(), **_everything(cluster)))
         assert cli.main(["status", "-n", "shop", *words]) == code
         assert "1 pods" in capsys.readouterr().out
 
