@@ -69,7 +69,7 @@ def namespace_mesh_unknown(view: NamespaceView) -> Iterator[Seen]:
     NamespaceView,
     holds="A namespace is part of one mesh.",
     why="Two injectors add a sidecar each, and both redirect the pod's connections.",
-    remedy="Take one of the labels off.",
+    remedy="Take one of the labels off: that of the mesh that its pods are not to be in.",
 )
 def namespace_two_meshes(view: NamespaceView) -> Iterator[Seen]:
     labels = fields.labels(view.object)
@@ -80,9 +80,10 @@ def namespace_two_meshes(view: NamespaceView) -> Iterator[Seen]:
     }
     if len(there) > 1:
         first, second = sorted(there)
+        choices = [mending.metadata(view.scene, view.object, "labels", {key: None}) for key in (second, first)]
         yield Seen(
             f"it is labelled {first}={labels[first]} and {second}={labels[second]}",
-            mending.metadata(view.scene, view.object, "labels", {second: None}),
+            "; or ".join(choices),
             (*_LABELS, second),
         )
 
