@@ -33,6 +33,7 @@ def of_checks(cluster: Cluster, control_plane: str, scope: str, *, ask: bool) ->
     yield from (Need(right, _LEFT_OUT) for right in _rights(cluster, control_plane, scope, ask=ask))
     yield Need(Right("get", CONFIG_MAPS, CILIUM[1], CILIUM[0]), "kube-proxy is assumed")
     yield Need(Right("list", NAMESPACES), "Services of other namespaces are not followed")
+    yield from needs.of_keepers(cluster, "whether Argo CD heals an object is not known")
     yield from needs.of_owners(cluster, "", "what is behind the Services of other namespaces is not known")
 
 

@@ -90,7 +90,7 @@ class EditCommand(NamedTuple):
         verbs = ("get",) if self.options.dry_run == "client" else ("get", "patch")
         here = (selection.namespace if selection else "") or cluster.namespace
         addresses = [Need(Right("get", SERVICES, place, name)) for name, place in ranges.services(self.words, here)]
-        found = [*addresses, *needs.of_keepers(cluster)]
+        found = [*addresses, *needs.of_keepers(cluster, "what Argo CD tracks is not edited without --force")]
         note = ""
         if selection is None:
             found += needs.of_meshes(cluster, control_plane)

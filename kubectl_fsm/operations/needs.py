@@ -129,13 +129,13 @@ def of_mesh_survey(cluster: Cluster, control_plane: str) -> Iterator[Need]:
         yield from of_owners(cluster, scope, "")
 
 
-def of_keepers(cluster: Cluster) -> Iterator[Need]:
+def of_keepers(cluster: Cluster, without: str) -> Iterator[Need]:
     """To see whether Argo CD would take an edit back."""
     try:
         applications = cluster.resource_named("applications.argoproj.io")
     except NotFound:
         return
-    yield Need(Right("list", applications), "what Argo CD tracks is not edited without --force")
+    yield Need(Right("list", applications), without)
 
 
 def of_templates(

@@ -75,13 +75,15 @@ def explain(error: FsmError, cluster: Cluster, asked: Rights) -> None:
     missing = [need.right for need in found if not need.without]
     if not missing:
         return
+    known = {right._replace(name="") for right in missing}
+    losses = [need for need in found if need.without and need.right._replace(name="") not in known]
     told = isinstance(error, Forbidden) and _target(error) in [right.resource.qualified for right in missing]
     roles = f"ClusterRole{'s' if len(asked.roles) > 1 else ''} {' and '.join(asked.roles)}"
     lines = [
         *([error.hint] if error.hint and not told else []),
         f"these rights are missing{f' ({asked.note})' if asked.note else ''}:",
         *(f"  {right}" for right in missing if not right.name or right._replace(name="") not in missing),
-        *_losses([need for need in found if need.without]),
+        *_losses(losses),
         f"ask for them, or for {roles} of docs/rbac.yaml",
     ]
     error.hint = "\n".join(lines)
