@@ -1,6 +1,7 @@
 """What is dialled, the ports of Services, and who dials it past a sidecar."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from typing import NamedTuple
 from kubectl_fsm import services, tracing
 from kubectl_fsm.checks.views import Scene, WorkloadView
 from kubectl_fsm.errors import InvalidObject
-from kubectl_fsm.exclusions import covers
+from kubectl_fsm.exclusions import range_bits
 from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import Upcoming
 from kubectl_fsm.meshes import EXCLUDED_RANGES, INCLUDED_RANGES, INTERFACES, OUTBOUND_PORTS
@@ -53,10 +54,14 @@ class Callers:
 
     def __init__(self, views: Sequence[WorkloadView]) -> None:
         self.views = views
-        self.uids = {view.workload.uid for view in views}
         wanted = views[0].sound
-        self._ranges = [one.value for one in (*wanted.of(EXCLUDED_RANGES), *wanted.of(INCLUDED_RANGES))]
+        found = (range_bits(one.value) for one in (*wanted.of(EXCLUDED_RANGES), *wanted.of(INCLUDED_RANGES)))
+        self._ranges = [bits for bits in dict.fromkeys(found) if bits]
         self._steps: dict[object, Step] = {}
+
+    @cached_property
+    def uids(self) -> AbstractSet[str]:
+        return {view.workload.uid for view in self.views}
 
     @cached_property
     def _side(self) -> Side:
@@ -67,7 +72,8 @@ class Callers:
 
         The rules are asked once for all doors that are in the same ranges.
         """
-        alike = door.assumed, *(one for one in self._ranges if _within(one, door.port.address))
+        address = _number(door.port.address)
+        alike = door.assumed, *(bits for bits in self._ranges if _beginning(address, bits[1]) == bits[0])
         if alike not in self._steps:
             dial = Dial(door.port.address, door.number, assumed=door.assumed)
             self._steps[alike] = tracing.outbound(CALL, self._side, dial)
@@ -77,9 +83,15 @@ class Callers:
 
 
 class Kin:
-    """Workloads whose rules differ by nothing but the ports that they exclude."""
+    """Workloads whose rules differ by nothing but the ports that they exclude.
+
+    `ranges` are those that they exclude, first address and length; `wide` where something else may be for any address.
+    """
 
     def __init__(self, views: Sequence[WorkloadView]) -> None:
+        wanted = views[0].sound
+        self.ranges = [bits for one in wanted.of(EXCLUDED_RANGES) if (bits := range_bits(one.value))]
+        self.wide = bool(wanted.of(INCLUDED_RANGES) or wanted.of(INTERFACES))
         self._views = views
         self._everybody = Callers(views)
         self._by_port: dict[str, dict[object, list[WorkloadView]]] = {}
@@ -87,6 +99,11 @@ class Kin:
             for entry in view.sound.of(OUTBOUND_PORTS):
                 self._by_port.setdefault(entry.value, {}).setdefault(entry.sources, []).append(view)
         self._parts: dict[str, Sequence[Callers]] = {}
+
+    @property
+    def ports(self) -> Iterable[str]:
+        """Those that any of them excludes."""
+        return self._by_port
 
     def callers(self, door: Door) -> Sequence[Callers]:
         """Those that exclude the door's port, by where they do, and those that do not."""
@@ -101,18 +118,52 @@ class Kin:
         return self._parts[number]
 
 
+class Kindred:
+    """All kin, looked up by what may take a connection past their sidecars."""
+
+    def __init__(self, kin: Sequence[Kin]) -> None:
+        self._kin = kin
+        self._wide = [place for place, one in enumerate(kin) if one.wide]
+        self._by_port: dict[str, list[int]] = {}
+        self._by_range: dict[tuple[int, int], list[int]] = {}
+        for place, one in enumerate(kin):
+            for port in one.ports:
+                self._by_port.setdefault(port, []).append(place)
+            for bits in one.ranges:
+                self._by_range.setdefault(bits, []).append(place)
+        self._lengths = sorted({length for _, length in self._by_range})
+
+    def __len__(self) -> int:
+        return len(self._kin)
+
+    def near(self, door: Door) -> Sequence[Kin]:
+        """Those with an entry that may be for a door; to all others it is nothing special."""
+        address = _number(door.port.address)
+        around = ((_beginning(address, length), length) for length in self._lengths)
+        found = {*self._wide, *self._by_port.get(str(door.number), ())}
+        found.update(place for bits in around for place in self._by_range.get(bits, ()))
+        return [self._kin[place] for place in sorted(found)]
+
+
 @lru_cache(maxsize=65536)
-def _within(range_: str, address: str) -> bool:
-    return covers(range_, f"{address}/32")
+def _number(address: str) -> int:
+    """An IPv4 address as a number."""
+    bits = range_bits(f"{address}/32")
+    return bits[0] if bits else -1
+
+
+def _beginning(address: int, length: int) -> int:
+    """The first address of the range of this length around an address."""
+    return address >> 32 - length << 32 - length
 
 
 def bypassing(scene: Scene, door: Door) -> Sequence[tuple[Callers, Step]]:
     """The workloads looked at that dial a door past their sidecars, with what their rules do."""
-    found = (some for kin in scene.once(kindred) for some in kin.callers(door))
+    found = (some for kin in scene.once(kindred).near(door) for some in kin.callers(door))
     return [(some, step) for some in found if (step := some.bypass(door))]
 
 
-def kindred(scene: Scene) -> Sequence[Kin]:
+def kindred(scene: Scene) -> Kindred:
     """The workloads looked at of which something leaves past the sidecar, those together whose ranges are the same."""
     alike: dict[object, list[WorkloadView]] = {}
     for view in scene.workloads:
@@ -120,7 +171,7 @@ def kindred(scene: Scene) -> Sequence[Kin]:
             others = tuple(entry for entry in view.sound.entries if entry.list in _RULING)
             if view.meshed and view.whole_script and (others or view.sound.of(OUTBOUND_PORTS)):
                 alike.setdefault((others, view.sound.settings, id(view.installation)), []).append(view)
-    return [Kin(views) for views in alike.values()]
+    return Kindred([Kin(views) for views in alike.values()])
 
 
 def doors(service: Object) -> Iterator[Door]:
