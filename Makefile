@@ -21,7 +21,8 @@ lint: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# docs/checks.md from the catalogue of checks and their cases, docs/commands.md and plugin.yaml from usage texts
+# docs/checks.md from the catalogue of checks and their cases, the tables of docs/output.md from docs/schemas,
+# docs/commands.md and plugin.yaml from usage texts
 docs: .venv/run
 	$(BIN)/python -m docs.generate
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 
 from kubectl_fsm.netfilter.kernel import BACKENDS, missing
-from tests.support import tools
+from tests.support import shapes, tools
 from tests.support.control_plane import ControlPlane
 from tests.support.injector import StandIn
 from tests.support.mesh import FSM, OSM, OSM_EDGE, Flavour, Mesh
@@ -24,6 +24,22 @@ NO_CONTROL_PLANE = "no control plane"
 NO_KERNEL = "no kernel"
 FLAVOURS = {"fsm": FSM, "osm": OSM, "osm_edge": OSM_EDGE}
 """By the name of the fixture that installs it."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _watched() -> Iterator[None]:
+    with shapes.watched():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """Let a test fail in which the program has printed what does not fit its schema."""
+    try:
+        return (yield)
+    finally:
+        wrong = shapes.noted()
+        assert not wrong, "\n".join(wrong)
 
 
 @pytest.fixture(scope="session")

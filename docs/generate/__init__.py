@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.generate import checks, commands, descriptor
+from docs.generate import checks, commands, descriptor, shapes
 
 ROOT = Path(__file__).parents[2]
 FILES: Mapping[Path, Callable[[str], str]] = {
     ROOT / "docs" / "checks.md": checks.page,
     ROOT / "docs" / "commands.md": commands.page,
+    ROOT / "docs" / "output.md": shapes.page,
     ROOT / "plugin.yaml": descriptor.page,
 }
 

@@ -114,8 +114,12 @@ def _body(
 
 
 def _version(report: VersionReport) -> Mapping[str, Any]:
-    meshes = None if report.meshes is None else [mesh._asdict() for mesh in report.meshes]
-    return {"client": report.client, **({} if meshes is None else {"meshes": meshes})}
+    if report.meshes is None:
+        return {"client": report.client}
+    return {
+        "client": report.client,
+        "meshes": [{**mesh._asdict(), "version": mesh.version or None} for mesh in report.meshes],
+    }
 
 
 def _pod_rules(item: PodRules) -> Mapping[str, Any]:
@@ -164,7 +168,15 @@ def _opinion(opinion: Opinion) -> Mapping[str, Any]:
 
 def _status(report: StatusReport) -> Mapping[str, Any]:
     return {
-        "meshes": [{**mesh._asdict(), "mode": mesh.mode or None, "notes": list(mesh.notes)} for mesh in report.meshes],
+        "meshes": [
+            {
+                **mesh._asdict(),
+                "version": mesh.version or None,
+                "mode": mesh.mode or None,
+                "notes": list(mesh.notes),
+            }
+            for mesh in report.meshes
+        ],
         "totals": {**report.totals, "outside": report.outside, "finished": report.finished},
         "items": [
             {name: value if isinstance(value, str | int) else list(value) for name, value in item._asdict().items()}

@@ -14,6 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 from kubectl_fsm import cli
+from tests.support import shapes
 
 JOIN_SECONDS = 30
 EXECUTABLE = Path(sys.executable).parent / "kubectl-fsm"
@@ -34,9 +35,11 @@ class Plugin:
     ) -> subprocess.CompletedProcess[str]:
         """Run it and return what it wrote and its exit code, whatever that is. Without `stdin` there is none.
 
+        What it wrote for programs is held against its schema at the end of the test (conftest.py).
+
         The folder is the home of its environment unless another is given: a restart that fails leaves a plan there.
         """
-        return subprocess.run(
+        done = subprocess.run(
             [EXECUTABLE, *args],
             env={**self.environment, **(env or {})},
             cwd=cwd or self.environment.get("HOME"),
@@ -46,6 +49,9 @@ class Plugin:
             timeout=120,
             **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}),
         )
+        if form := shapes.form(args):
+            shapes.note(done.stdout, form)
+        return done
 
 
 @dataclass(frozen=True)

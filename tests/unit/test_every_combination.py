@@ -21,6 +21,7 @@ from kubectl_fsm.meshes import (
 from kubectl_fsm.output import findings, grid, junit, sarif, structured, table
 from kubectl_fsm.services import Endpoint, Kind, PodReference, Routing, ServicePort
 from kubectl_fsm.tracing import Course, Decision, Result, Step, Way
+from tests.support import shapes
 
 RELEASES = {
     "osm-0.11": (OSM, "v0.11.1"),
@@ -128,7 +129,7 @@ def test_a_pod_scoped_edit_reaches_the_script(monkeypatch, capsys, injector, ver
     assert rule in generator.render(injector, annotations, documents[0]["spec"])
 
 
-EMPTY = {"metadata": {"name": "x"}}
+EMPTY = {"apiVersion": "config.flomesh.io/v1alpha3", "kind": "MeshConfig", "metadata": {"name": "x"}}
 EDIT = reports.EditReport(
     *("meshconfigs/x", "ns", "context x", "fsm", "edited", "", [reports.ListChange("outbound-port", [], ["80"])]),
     pods=1,
@@ -284,7 +285,8 @@ def test_every_report_has_every_form(report, printer):
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
     if printer in ("json", "yaml"):
-        assert isinstance(yaml.safe_load(text), dict)
+        (document,) = shapes.documents(text, printer)
+        assert list(shapes.problems(document)) == []
     if printer == "wide" and isinstance(report, reports.RulesReport):
         assert "\x1b[33moutdated\x1b[0m" in text or "\x1b[33mOUTDATED\x1b[0m" in text
 
