@@ -166,7 +166,7 @@ def test_a_version_that_is_not_shown_is_read_off_a_running_pod(control_plane, fs
     control_plane.kubectl("label", "deployment", "fsm-injector", "-n", "fsm-system", "app.kubernetes.io/version-")
     try:
         version = json.loads(fsm_plugin.run("version", "-o", "json").stdout)
-        assert [(mesh["version"], mesh["injector"]) for mesh in version["meshes"]] == [("", "fsm-1.5")]
+        assert [(mesh["version"], mesh["injector"]) for mesh in version["meshes"]] == [(None, "fsm-1.5")]
         (item,) = rules(fsm_plugin, "-n", shop)
         assert item["state"] == "current"
         assert any("which fits its pods' rules" in note for note in item["notes"])

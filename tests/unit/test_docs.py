@@ -33,3 +33,8 @@ def test_the_descriptor_has_every_verb_and_every_option():
         named = {option.name for option in options(commands.load(entry["name"]).USAGE).values()}
         assert {f"--{name}" for name in shared | {flag["name"] for flag in entry["flags"]}} == named
         assert all(flag["desc"] for flag in entry["flags"])
+
+
+def test_every_verb_is_in_the_table_of_the_readme():
+    verbs = [row.split("`")[1].split()[0] for row in current(ROOT / "README.md").splitlines() if row.startswith("| `")]
+    assert set(commands.VERBS) <= set(verbs)

@@ -21,7 +21,7 @@ from kubectl_fsm.meshes import (
 from kubectl_fsm.output import findings, grid, junit, sarif, structured, table
 from kubectl_fsm.services import Endpoint, Kind, PodReference, Routing, ServicePort
 from kubectl_fsm.tracing import Course, Decision, Result, Step, Way
-from tests.support import shapes
+from tests.support import hostile, shapes
 
 RELEASES = {
     "osm-0.11": (OSM, "v0.11.1"),
@@ -275,6 +275,11 @@ def test_no_report_and_no_format_is_forgotten():
     assert {type(report) for report in REPORTS} == set(typing.get_args(reports.Report))
     formats = {name for verb in commands.VERBS for name in commands.load(verb).FORMATS}
     assert formats - {"iptables", "mermaid", *ONLY_CHECKS} == set(PRINTERS) - {"table"}
+
+
+def test_no_verb_that_reads_files_is_spared_hostile_ones():
+    reading = {verb for verb in commands.VERBS if "--filename" in commands.load(verb).USAGE}
+    assert {words[0] for words in hostile.VERBS.values()} == reading
 
 
 @pytest.mark.parametrize("printer", PRINTERS)
