@@ -33,8 +33,6 @@ RELEASES = {
     "fsm-1.2": (FSM, "1.4.16"),
     "fsm-1.5": (FSM, "1.4.17"),
 }
-MODES = {"osm-edge-1.3": "iptables", "fsm-1.2": "iptables", "fsm-1.5": "iptables"}
-"""FSM 1.4.17 writes the rules of 1.5 and still has the mode of 1.4."""
 VERBS = {
     "exclude-port": (OUTBOUND_PORTS, ["exclude-port", "6379"], "--dports 6379 "),
     "exclude-port --inbound": (INBOUND_PORTS, ["exclude-port", "9090", "--inbound"], "--dports 9090 "),
@@ -48,7 +46,7 @@ def files(injector):
     """A mesh of that release with one Deployment, as YAML documents."""
     mesh, version = RELEASES[injector]
     generation = INJECTORS[injector]
-    mode = {"interceptionMode": MODES[injector]} if injector in MODES else {}
+    mode = {"interceptionMode": found} if (found := mesh.release(version).mode) else {}
     image = {
         "osm": "openservicemesh/osm-injector",
         "osm-edge": "flomesh/osm-edge-injector",

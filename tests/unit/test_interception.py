@@ -29,10 +29,9 @@ def pod(text, **metadata):
 
 
 def test_every_vector_reads_back_as_the_entries_it_was_made_from(vectors):
-    read = 0
-    for case in json.loads(vectors.read_text()):
-        if case["error"]:
-            continue
+    cases = [case for case in json.loads(vectors.read_text()) if not case["error"]]
+    assert {case["injector"] for case in cases} == set(INJECTORS)
+    for case in cases:
         injector = INJECTORS[case["injector"]]
         wanted = effective(injector, case["annotations"], case["meshconfig"])
         runs = read_script(case["script"])
@@ -40,8 +39,6 @@ def test_every_vector_reads_back_as_the_entries_it_was_made_from(vectors):
         assert runs.effective.settings == wanted.settings
         assert injector in runs.injectors
         assert not interception.differs(runs.effective, wanted)
-        read += 1
-    assert read == 59
 
 
 PORT_LISTS = st.lists(st.integers(1, 65535), max_size=15, unique=True)

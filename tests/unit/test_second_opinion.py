@@ -12,7 +12,7 @@ from kubectl_fsm.meshes import INJECTED_VOLUME, INJECTORS
 from kubectl_fsm.operations import applied
 from kubectl_fsm.output import grid, structured, table
 from kubectl_fsm.reports import Warned
-from tests.unit.test_every_combination import MODES, RELEASES
+from tests.unit.test_every_combination import RELEASES
 from tests.unit.test_guards_offline import NAMESPACE, OUT, PREFIX, deployment, meshconfig, pod
 from tests.unit.test_held_edits import Remote, carry_out, running, texts
 
@@ -133,7 +133,7 @@ def test_a_script_that_is_none(script):
 def control_plane(injector, **traffic):
     """A mesh whose injector's Deployment is labelled as a release of that generation, and a workload of it."""
     mesh, version = RELEASES[injector]
-    mode = {"interceptionMode": MODES[injector]} if injector in MODES else {}
+    mode = {"interceptionMode": found} if (found := mesh.release(version).mode) else {}
     labels = {"app": mesh.injector_app, "meshName": "main", "app.kubernetes.io/version": version}
     image = "flomesh/osm-edge-injector" if mesh.name == "osm-edge" else "openservicemesh/osm-injector"
     deployed = deployment(mesh.injector_app)
