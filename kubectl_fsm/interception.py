@@ -19,6 +19,7 @@ from kubectl_fsm.meshes import (
     INJECTORS,
     INTERFACES,
     LISTS,
+    MESHES,
     OUTBOUND_PORTS,
     ExclusionList,
     Injector,
@@ -47,8 +48,9 @@ YES = ("enabled", "yes", "true")
 _NO = ("disabled", "no", "false")
 UNMESHED = ("kube-system", "kube-public")
 """Namespaces that no mesh takes pods of."""
-_ROLE = re.compile(r"(?i)(?:(?:fsm|osm)_)?PROXY_(INBOUND|IN_REDIRECT|OUTBOUND|OUTPUT|OUT_REDIRECT|REDIRECT)")
-_PREFIX = re.compile(r"(?i)\b(?:fsm|osm)_PROXY_")
+_PROGRAMS = "|".join(dict.fromkeys(mesh.program for mesh in MESHES))
+_ROLE = re.compile(rf"(?i)(?:(?:{_PROGRAMS})_)?PROXY_(INBOUND|IN_REDIRECT|OUTBOUND|OUTPUT|OUT_REDIRECT|REDIRECT)")
+_PREFIX = re.compile(rf"(?i)\b(?:{_PROGRAMS})_PROXY_")
 _LOOPBACK = "127.0.0.1/32"
 _HOOKS = ("OUTPUT", "PREROUTING")
 """Where packets of a pod meet its rules."""

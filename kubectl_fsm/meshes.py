@@ -306,8 +306,9 @@ def family(group: str, image: str, version: str, spec: Object) -> Mesh:
     osm-edge and OSM share a group. OSM ended with 1.2, its images are not Flomesh's, and its MeshConfig has neither
     sidecar drivers nor an interception mode.
     """
-    if group == FSM.group:
-        return FSM
+    served = [mesh for mesh in MESHES if mesh.group == group]
+    if len(served) == 1:
+        return served[0]
     late = version != "" and OSM_EDGE.release(version).injector is OSM_EDGE_1_3
     edge = late or "osm-edge" in image or "flomesh" in image
     sidecar, traffic = fields.mapping(spec, "sidecar"), fields.mapping(spec, "traffic")

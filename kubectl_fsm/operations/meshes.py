@@ -11,8 +11,6 @@ from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import (
     FSM,
     MESHES,
-    OSM,
-    OSM_EDGE,
     ExclusionList,
     Injector,
     Installation,
@@ -21,11 +19,11 @@ from kubectl_fsm.meshes import (
     family,
 )
 
-GROUPS = (FSM.group, OSM.group)
+GROUPS = tuple(dict.fromkeys(mesh.group for mesh in MESHES))
 """API groups of MeshConfigs; a cluster serves those of the meshes that it has, or had."""
 _FORMER_MODE, _BESIDE_FORMER = "iptables", ("ebpf", "none")
 """The mode that adds the init container in releases before FSM 1.5, and the others that they have."""
-_INJECTORS = f"app in ({FSM.injector_app},{OSM.injector_app})"
+_INJECTORS = f"app in ({','.join(dict.fromkeys(mesh.injector_app for mesh in MESHES))})"
 
 
 def find(cluster: Cluster, control_plane: str = "") -> Sequence[Installation]:
@@ -255,7 +253,7 @@ def _image(deployment: Object) -> str:
 def _assumed(cluster: Cluster) -> Installation:
     """What files without a MeshConfig are read with: the mesh of which their keys speak, FSM unless it is clearly another."""
     keys = {key for resource in cluster.kinds() for obj in cluster.list(resource) for key in _keys(obj)}
-    spoken = [mesh for mesh in (FSM, OSM_EDGE) if any(key.startswith(mesh.prefix) for key in keys)]
+    spoken = [mesh for mesh in MESHES if any(key.startswith(mesh.prefix) for key in keys)]
     mesh = spoken[0] if spoken else FSM
     release = mesh.releases[0]
     shown = ".".join(map(str, release.first[:2]))

@@ -22,7 +22,7 @@ from kubectl_fsm.cluster.interface import (
     Resource,
 )
 from kubectl_fsm.errors import FsmError, NotFound
-from kubectl_fsm.meshes import FSM, OSM
+from kubectl_fsm.meshes import MESHES
 from kubectl_fsm.operations import meshes, survey, targets
 from kubectl_fsm.operations.obstacles import EVICT, RECREATE
 from kubectl_fsm.operations.owners import BETWEEN, OWNERS, Owners, Workload
@@ -32,7 +32,7 @@ from kubectl_fsm.operations.targets import Selection
 _ROLLED = (DEPLOYMENTS, STATEFULSETS, DAEMONSETS)
 _TEMPLATES = (*_ROLLED, REPLICASETS, CRONJOBS, PODS)
 """The built-in kinds whose pod template is edited, or whose pods are replaced."""
-_SYSTEM_NAMESPACES: Mapping[str, str] = {mesh.group: mesh.system_namespace for mesh in (FSM, OSM)}
+_SYSTEM_NAMESPACES: Mapping[str, str] = {mesh.group: mesh.system_namespace for mesh in MESHES}
 
 
 class Rolling(NamedTuple):
