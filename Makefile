@@ -10,7 +10,7 @@ ifeq ($(HOME),)
 unexport HOME
 endif
 
-.PHONY: test lint docs control-plane packages fuzz fuzz-input demo bench bench-scale clean
+.PHONY: test lint docs control-plane packages dist krew fuzz fuzz-input demo bench bench-scale clean
 
 test: .venv/dev packages $(if $(shell command -v go),control-plane)
 	$(BIN)/pytest -n 2 --dist loadfile
@@ -31,6 +31,16 @@ control-plane:
 
 packages:
 	tests/tools/packages.sh
+
+# The bundle for this machine, wheel and sdist
+dist: .venv/dev
+	$(BIN)/python -m release.bundle dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*.whl dist/kubectl_fsm-*.tar.gz
+
+# krew's manifest for the bundles in dist/, which will lie at URL: make krew URL=https://… HOMEPAGE=https://…
+krew: .venv/dev
+	$(BIN)/python -m release.krew dist "$(URL)" "$(HOMEPAGE)"
 
 # The simulator against the kernel, single connections and whole traces: make fuzz N=1000000 SEED=7
 N ?= 200000

@@ -22,6 +22,7 @@ hypothesis.settings.load_profile("untimed")
 
 NO_CONTROL_PLANE = "no control plane"
 NO_KERNEL = "no kernel"
+NO_BUNDLE = "no bundle"
 FLAVOURS = {"fsm": FSM, "osm": OSM, "osm_edge": OSM_EDGE}
 """By the name of the fixture that installs it."""
 
@@ -179,6 +180,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(line)
     lines = [*_without_control_plane(_untested(terminalreporter, NO_CONTROL_PLANE))]
     lines += _without_kernel(_untested(terminalreporter, NO_KERNEL))
+    if count := _untested(terminalreporter, NO_BUNDLE):
+        lines.append(f"{count} tests need a bundle, which is built with binutils, and did not run.")
     if lines:
         terminalreporter.section("NOT TESTED", sep="!", red=True, bold=True)
         for line in lines:

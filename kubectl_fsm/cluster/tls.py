@@ -11,6 +11,12 @@ from pathlib import Path
 _CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _VALIDITY = re.compile(rb"(?:\x17\x0d|\x18\x0f)\d{12,14}Z(?:\x17\x0d|\x18\x0f)(\d{12,14})Z")
 """`notBefore` and `notAfter` in DER (RFC 5280, 4.1.2.5): UTCTime or GeneralizedTime, to the second."""
+_SYSTEM_AUTHORITIES = (
+    Path("/etc/ssl/certs/ca-certificates.crt"),  # Debian, Arch, Gentoo
+    Path("/etc/pki/tls/certs/ca-bundle.crt"),  # Fedora, Red Hat
+    Path("/etc/ssl/ca-bundle.pem"),  # SUSE
+    Path("/etc/ssl/cert.pem"),  # Alpine, macOS, BSD
+)
 
 
 class _SharedContext(ssl.SSLContext):
@@ -41,11 +47,29 @@ def client_context(*, verify: bool, authority: str = "", client: Path | None = N
     elif authority:
         context.load_verify_locations(cadata=authority)
     else:
-        context.load_default_certs()
+        _trust_system(context)
     if client:
         # Without a password OpenSSL would ask the terminal for one.
         context.load_cert_chain(client, password="")
     return context
+
+
+def _trust_system(context: ssl.SSLContext) -> None:
+    """Trust the system's authorities, or certifi's where the system has none.
+
+    OpenSSL looks where it was built to look. That of a bundle, or of a Python from elsewhere, may have been built for
+    another system, and would trust nobody.
+    """
+    context.load_default_certs()
+    paths = ssl.get_default_verify_paths()
+    if context.cert_store_stats()["x509_ca"] or (paths.capath and any(Path(paths.capath).iterdir())):
+        return
+    found = next((path for path in _SYSTEM_AUTHORITIES if path.is_file()), None)
+    if not found:
+        import certifi  # noqa: PLC0415 - hardly ever needed
+
+        found = Path(certifi.where())
+    context.load_verify_locations(cafile=found)
 
 
 def not_after(certificates: str) -> datetime | None:

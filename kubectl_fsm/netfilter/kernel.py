@@ -103,9 +103,8 @@ class Lab:
 
     def __enter__(self) -> Lab:
         programs = require(self._backend)
-        path = [folder or str(Path.cwd()) for folder in sys.path]
         self._agent = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", "-c", _BOOT, json.dumps(path), str(os.getpid())],
+            [sys.executable, *_boot(), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -244,6 +243,14 @@ def _programs(backend: str) -> _Programs | None:
         if save and restore and f"({BACKENDS[backend]})" in _version(restore):
             return _Programs(save, restore)
     return None
+
+
+def _boot() -> Sequence[str]:
+    """The words by which the interpreter runs the agent; a bundle's own program takes one for it (release/entry.py)."""
+    if hasattr(sys, "frozen"):
+        return ["--lab-agent"]
+    path = [folder or str(Path.cwd()) for folder in sys.path]
+    return ["-I", "-S", "-B", "-c", _BOOT, json.dumps(path)]
 
 
 def _version(program: str) -> str:

@@ -17,4 +17,4 @@ def new(stem: str) -> str:
 
 def private(path: str, flags: int) -> int:
     """Opened so that only its owner may read it; never by a link."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)  # Windows has none

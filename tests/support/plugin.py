@@ -22,9 +22,10 @@ EXECUTABLE = Path(sys.executable).parent / "kubectl-fsm"
 
 @dataclass(frozen=True)
 class Plugin:
-    """`kubectl-fsm` of the environment that runs the tests, with `environment` and nothing else in its environment."""
+    """`kubectl-fsm`, that of the environment that runs the tests, with `environment` and nothing else in its environment."""
 
     environment: Mapping[str, str]
+    program: Path = EXECUTABLE
 
     def run(
         self,
@@ -40,7 +41,7 @@ class Plugin:
         The folder is the home of its environment unless another is given: a restart that fails leaves a plan there.
         """
         done = subprocess.run(
-            [EXECUTABLE, *args],
+            [self.program, *args],
             env={**self.environment, **(env or {})},
             cwd=cwd or self.environment.get("HOME"),
             check=False,

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what tests/kernel needs, and bash's own completion, where that is possible: as root, with apt-get. Elsewhere,
-# and where apt-get fails, those tests are skipped, which the summary says loudly (with CI=true it is a failure).
+# Installs what tests/kernel and tests/dist need, and bash's own completion, where that is possible: as root, with apt-get.
+# Elsewhere, and where apt-get fails, those tests are skipped, which the summary says loudly (with CI=true it is a failure).
 set -u
 PATH="$PATH:/usr/sbin:/sbin"
 
@@ -9,6 +9,7 @@ has() { command -v "$1" >/dev/null 2>&1; }
 has ip || packages=" iproute2"
 has iptables-nft-restore && has iptables-legacy-restore || packages="$packages iptables"
 [ -f /usr/share/bash-completion/bash_completion ] || packages="$packages bash-completion"
+has objdump && has strip || packages="$packages binutils"
 [ -n "$packages" ] || exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! has apt-get; then

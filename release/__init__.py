@@ -1,0 +1,1 @@
+"""How a release is made: the bundle of this machine, and the manifest for krew."""

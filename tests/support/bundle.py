@@ -1,0 +1,56 @@
+"""The bundle under test, built once for what it is made of and kept beside the tools of the control plane."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+
+from release import bundle
+from tests.tools.build import cache
+
+KEPT = 3
+"""How many builds stay in the cache, those that were used last."""
+NEEDED = ("ldd", "objdump", "strip", "tar")
+
+
+def missing() -> list[str]:
+    """The programs that a build would need and that are not there."""
+    return [program for program in NEEDED if not shutil.which(program)]
+
+
+def unpack(folder: Path) -> Path:
+    """Unpack the bundle into `folder`, built first where it is not in the cache; its program."""
+    kept = cache(dict(os.environ)) / "bundles"
+    target = kept / _key()
+    kept.mkdir(parents=True, exist_ok=True)
+    with (kept / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one process builds, others wait for it
+        archive = target / bundle.here().archive
+        if not archive.is_file():
+            subprocess.run([sys.executable, "-m", "release.bundle", target], cwd=bundle.TOP, check=True)
+        os.utime(target)
+        for old in sorted(kept.glob("*/"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+            shutil.rmtree(old)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (archive.name, f"{archive.name}.sha256"):
+            shutil.copyfile(target / name, folder / name)
+    subprocess.run(["tar", "-xf", folder / archive.name, "-C", folder], check=True)
+    return folder / bundle.PROGRAM / bundle.PROGRAM
+
+
+def _key() -> str:
+    """A digest of all that a bundle is made of: Python, the packages that are installed, the sources."""
+    digest = hashlib.sha256(f"{sys.version} {sys.base_prefix}\n".encode())
+    for line in sorted(f"{one.name} {one.version}\n" for one in distributions()):
+        digest.update(line.encode())
+    folders = [bundle.TOP / name for name in ("kubectl_fsm", "release")]
+    for path in sorted(path for folder in folders for path in folder.rglob("*") if path.suffix != ".pyc"):
+        if path.is_file():
+            digest.update(f"{path.relative_to(bundle.TOP)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
