@@ -33,14 +33,15 @@ packages:
 	tests/tools/packages.sh
 
 # The bundle for this machine, wheel and sdist
+DIST ?= dist
 dist: .venv/dev
-	$(BIN)/python -m release.bundle dist
-	$(BIN)/python -m build --outdir dist
-	$(BIN)/twine check --strict dist/*.whl dist/kubectl_fsm-*.tar.gz
+	$(BIN)/python -m release.bundle "$(DIST)"
+	$(BIN)/python -m build --outdir "$(DIST)"
+	$(BIN)/twine check --strict "$(DIST)"/*.whl "$(DIST)"/kubectl_fsm-*.tar.gz
 
 # krew's manifest for the bundles in dist/, which will lie at URL: make krew URL=https://… HOMEPAGE=https://…
 krew: .venv/dev
-	$(BIN)/python -m release.krew dist "$(URL)" "$(HOMEPAGE)"
+	$(BIN)/python -m release.krew "$(DIST)" "$(URL)" "$(HOMEPAGE)"
 
 # The simulator against the kernel, single connections and whole traces: make fuzz N=1000000 SEED=7
 N ?= 200000
