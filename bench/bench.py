@@ -15,7 +15,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from bench.harness import installed, requests
-from tests.support import workloads
+from tests.support import bundle, workloads
 from tests.support.control_plane import ControlPlane
 from tests.support.mesh import FSM, Mesh
 from tests.support.plugin import EXECUTABLE
@@ -73,6 +73,7 @@ def environment(cluster: ControlPlane) -> dict[str, str]:
 
 def table(cluster: ControlPlane, pod: str, namespace: str) -> str:
     env = environment(cluster)
+    program = bundle.unpack(cluster.folder / "bundle")
     shop = str(ROOT / "examples" / "shop")
     target = ("-n", namespace)
     page = (
@@ -92,6 +93,9 @@ def table(cluster: ControlPlane, pod: str, namespace: str) -> str:
     def ours(*args: str) -> Callable[[], None]:
         return lambda: run([str(EXECUTABLE), *args], env) and None
 
+    def bundled(*args: str) -> Callable[[], None]:
+        return lambda: run([str(program), *args], env) and None
+
     def kubectl(*calls: Sequence[str]) -> Callable[[], None]:
         return lambda: [run(["kubectl", *call], env) for call in calls] and None
 
@@ -99,6 +103,8 @@ def table(cluster: ControlPlane, pod: str, namespace: str) -> str:
     rows = [
         compared("--help", ours("--help"), "kubectl version --client", start, "2.00"),
         compared("rules -f examples/shop", ours("rules", "-f", shop), "kubectl version --client", start, "2.00"),
+        compared("--help, bundle", bundled("--help"), "kubectl version --client", start, "1.50"),
+        compared("rules POD, bundle", bundled("rules", pod, *target), "installed", ours("rules", pod, *target), "1.20"),
         compared("rules POD", ours("rules", pod, *target), "the guide's four kubectl calls", kubectl(*page), "1.30"),
         compared(
             "trace POD svc/web",
