@@ -10,7 +10,7 @@ ifeq ($(HOME),)
 unexport HOME
 endif
 
-.PHONY: test lint docs control-plane packages dist krew fuzz fuzz-input demo bench bench-scale clean
+.PHONY: test lint docs control-plane packages dist bundle wheel krew fuzz fuzz-input demo bench bench-scale clean
 
 test: .venv/dev packages $(if $(shell command -v go),control-plane)
 	$(BIN)/pytest -n 2 --dist loadfile
@@ -32,15 +32,19 @@ control-plane:
 packages:
 	tests/tools/packages.sh
 
-# The bundle for this machine, wheel and sdist
+# What a release has of this machine (CONTRIBUTING.md). A bundle is the same to the byte for the same SOURCE_DATE_EPOCH
 DIST ?= dist
-dist: .venv/dev
+dist: bundle wheel
+
+bundle: .venv/dev
 	$(BIN)/python -m release.bundle "$(DIST)"
+
+wheel: .venv/dev
 	$(BIN)/python -m build --outdir "$(DIST)"
-	$(BIN)/twine check --strict "$(DIST)"/*.whl "$(DIST)"/kubectl_fsm-*.tar.gz
+	$(BIN)/twine check --strict "$(DIST)"/kubectl_fsm-*.whl "$(DIST)"/kubectl_fsm-*.tar.gz
 
 # krew's manifest for the bundles in dist/, which will lie at URL: make krew URL=https://… HOMEPAGE=https://…
-krew: .venv/dev
+krew: .venv/run
 	$(BIN)/python -m release.krew "$(DIST)" "$(URL)" "$(HOMEPAGE)"
 
 # The simulator against the kernel, single connections and whole traces: make fuzz N=1000000 SEED=7
