@@ -100,6 +100,11 @@ def test_from_an_index_to_the_next_version_and_away(control_plane, fsm, tools, a
         pod = control_plane.list("pods", namespace, "app=web")[0]["metadata"]["name"]
         assert f"pod/{pod} · deploy/web · mesh fsm 1.5.1 (fsm-system)" in kubectl("fsm", "rules", pod, "-n", namespace)
 
+        kubectl("fsm", "completion", "install")
+        assert (plugins.root / "bin" / "kubectl_complete-fsm").is_file()
+        assert "exclude-port\t" in kubectl("__complete", "fsm", "")
+        assert pod in kubectl("__complete", "fsm", "rules", "-n", namespace, "")
+
         index.publish(next_release(archives, plugin, url))
         assert "Upgraded plugin: fsm" in kubectl("krew", "upgrade", "fsm")
         assert [path.name for path in store.iterdir()] == [NEXT]
