@@ -68,7 +68,7 @@ bench-scale: .venv/dev control-plane
 	$(BIN)/python -m bench.scale
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/run: pyproject.toml

@@ -26,14 +26,14 @@ from kubectl_fsm.netfilter.kernel import missing
 from release import bundle
 from tests.conftest import NO_KERNEL
 from tests.support import workloads
-from tests.support.api_server import ApiServer, kubeconfig, running
+from tests.support.api_server import ApiServer, SocksProxy, kubeconfig, running
 from tests.support.plugin import EXECUTABLE, Plugin
 from tests.support.screen import Screen
 
 TOP = Path(__file__).parents[2]
 SHOP = str(TOP / "examples" / "shop")
 SIZE = 15_000_000
-USED = ("certifi", "docopt", "idna", "kubernetes", "rich", "tabulate", "typing_extensions", "urllib3", "yaml")
+USED = ("certifi", "docopt", "idna", "kubernetes", "rich", "socks", "tabulate", "typing_extensions", "urllib3", "yaml")
 LOGIN = """#!/bin/sh
 cat /proc/$$/environ > "$0.environment"
 echo '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
@@ -147,6 +147,13 @@ class TestProgram:
         assert len(verbs) > 10
         for verb in verbs:
             assert run(program, verb, "--help").stdout == run(EXECUTABLE, verb, "--help").stdout != ""
+
+    def test_a_socks_proxy(self, program, tmp_path):
+        with running(ApiServer()) as server, running(SocksProxy(server.port)) as proxy:
+            config = kubeconfig(tmp_path, "http://127.0.0.1:1", cluster={"proxy-url": f"socks5://{proxy.address}"})
+            run(program, "rules", "web", "-n", "a", "--kubeconfig", str(config))
+        assert server.requests
+        assert set(proxy.asked) == {"127.0.0.1:1"}
 
     def test_live_progress(self, program, control_plane, fsm):
         """The one thing for which `rich` is there."""

@@ -16,6 +16,8 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase
 from pathlib import Path
+from socket import inet_ntoa
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -156,7 +158,33 @@ class Proxy:
         self.address = f"127.0.0.1:{self.server.server_address[1]}"
 
 
-Loopback = TypeVar("Loopback", ApiServer, Proxy)
+class SocksProxy:
+    """A SOCKS5 proxy (RFC 1928) that takes every CONNECT to one port on loopback."""
+
+    def __init__(self, port: int) -> None:
+        self.asked: list[str] = []
+        asked = self.asked
+
+        class Handler(StreamRequestHandler):
+            timeout = 10
+
+            def handle(self) -> None:
+                _, methods = self.rfile.read(2)
+                self.rfile.read(methods)
+                self.wfile.write(b"\x05\x00")
+                *_, kind = self.rfile.read(4)
+                host = self.rfile.read(self.rfile.read(1)[0]).decode() if kind == 3 else inet_ntoa(self.rfile.read(4))
+                asked.append(f"{host}:{int.from_bytes(self.rfile.read(2), 'big')}")
+                self.wfile.write(b"\x05\x00\x00\x01" + bytes(6))
+                with socket.create_connection(("127.0.0.1", port), 5) as upstream:
+                    _relay(self.connection, upstream)
+
+        self.server = ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+
+
+Loopback = TypeVar("Loopback", ApiServer, Proxy, SocksProxy)
 
 
 @contextmanager

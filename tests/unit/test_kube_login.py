@@ -19,7 +19,7 @@ from kubectl_fsm.cluster import credentials, kube
 from kubectl_fsm.cluster.interface import PODS
 from kubectl_fsm.cluster.kubeconfig import ConnectionOptions
 from kubectl_fsm.errors import ApiError, CredentialError, Unreachable
-from tests.support.api_server import Answer, ApiServer, Proxy, base64_text, kubeconfig, running
+from tests.support.api_server import Answer, ApiServer, Proxy, SocksProxy, base64_text, kubeconfig, running
 
 POD = {"kind": "Pod"}
 PATH = "/api/v1/namespaces/a/pods/web"
@@ -451,6 +451,14 @@ class TestProxy:
         with pytest.raises(Unreachable, match=r"proxy on the way .* refused"):
             get(tmp_path, "https://api.test", cluster={"proxy-url": "http://127.0.0.1:1"})
 
+    @pytest.mark.parametrize(("kind", "asked"), [("socks5", "127.0.0.1"), ("socks5h", "localhost")])
+    def test_socks(self, authority, ca_data, tmp_path, kind, asked):
+        """Whether the proxy looks names up is what the two differ in."""
+        with serving(authority, "localhost") as server, running(SocksProxy(server.port)) as proxy:
+            cluster = ca_data | {"proxy-url": f"{kind}://{proxy.address}"}
+            assert get(tmp_path, "https://localhost:6443", cluster=cluster) == POD
+        assert proxy.asked == [f"{asked}:6443"]
+
     @pytest.mark.parametrize(
         ("url", "problem"),
         [
@@ -460,6 +468,7 @@ class TestProxy:
             ("ftp://me:secret@127.0.0.1", "the proxy 127.0.0.1 cannot be used"),
         ],
     )
-    def test_kinds_that_cannot_be_used(self, tmp_path, url, problem):
+    def test_kinds_that_cannot_be_used(self, tmp_path, monkeypatch, url, problem):
+        monkeypatch.setattr(kube, "find_spec", lambda _: None)
         with pytest.raises(CredentialError, match=problem):
             get(tmp_path, "https://api.test", cluster={"proxy-url": url})
