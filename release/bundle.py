@@ -143,11 +143,9 @@ def _readme(target: Platform, content: Path) -> str:
 
 def _pack(content: Path, archive: Path, epoch: int) -> Path:
     """Write the archive: files in order, of nobody, of one time; no symbolic links, which krew refuses."""
-    paths = sorted(content.rglob("*"))
-    links = [path for path in paths if path.is_symlink()]
-    if links:
-        raise LookupError(f"symbolic links in the bundle: {', '.join(map(str, links))}")
-    files = [(path, f"{PROGRAM}/{path.relative_to(content).as_posix()}") for path in paths if path.is_file()]
+    _resolve(content)
+    paths = [path for path in sorted(content.rglob("*")) if path.is_file()]
+    files = [(path, f"{PROGRAM}/{path.relative_to(content).as_posix()}") for path in paths]
     partial = archive.with_name(f".{archive.name}.{os.getpid()}")
     if archive.suffix == ".zip":
         _zip(files, partial, epoch)
@@ -156,6 +154,15 @@ def _pack(content: Path, archive: Path, epoch: int) -> Path:
     partial.replace(archive)
     archive.with_name(f"{archive.name}.sha256").write_text(f"{digest(archive)}  {archive.name}\n", "utf-8")
     return archive
+
+
+def _resolve(content: Path) -> None:
+    """Put files in the place of symbolic links to them. Links to folders go: on macOS a framework has one for its version."""
+    links = {path: path.resolve(strict=True) for path in content.rglob("*") if path.is_symlink()}
+    for path, target in links.items():
+        path.unlink()
+        if target.is_file():
+            shutil.copy2(target, path)
 
 
 def _tar(files: list[tuple[Path, str]], archive: Path, epoch: int) -> None:

@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 import tarfile
+import zipfile
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -285,8 +286,23 @@ class TestBuild:
         with pytest.raises(LookupError, match=r"h2 is left out of the bundle, and imported by urllib3\.x"):
             bundle._check(warnings)
 
-    def test_a_link_is_refused(self, tmp_path):
-        (tmp_path / "content").mkdir()
-        (tmp_path / "content" / "a").symlink_to("/etc/hosts")
-        with pytest.raises(LookupError, match="symbolic links in the bundle: .*/a"):
-            bundle._pack(tmp_path / "content", tmp_path / "x.tar.gz", 0)
+    def test_krew_refuses_links_so_there_are_none(self, tmp_path):
+        """As macOS has them: a folder for the version, with a link to it, and links to the library in it."""
+        versions = tmp_path / "content" / "Python.framework" / "Versions"
+        (versions / "3.11").mkdir(parents=True)
+        (versions / "3.11" / "Python").write_text("library")
+        (versions / "Current").symlink_to("3.11")
+        (versions.parent / "Python").symlink_to("Versions/Current/Python")
+        archive = bundle._pack(tmp_path / "content", tmp_path / "x.tar.gz", 0)
+        assert all(one.isfile() for one in members(archive))
+        folder = "kubectl-fsm/Python.framework"
+        assert [one.name for one in members(archive)] == [f"{folder}/Python", f"{folder}/Versions/3.11/Python"]
+        assert text(archive, "Python.framework/Python") == "library"
+
+    def test_a_zip_file_for_windows(self, tmp_path):
+        (tmp_path / "content" / "lib").mkdir(parents=True)
+        (tmp_path / "content" / "lib" / "a").write_text("x")
+        made = [bundle._pack(tmp_path / "content", tmp_path / f"{name}.zip", 1_000_000_000) for name in "ab"]
+        assert made[0].read_bytes() == made[1].read_bytes()
+        with zipfile.ZipFile(made[0]) as packed:
+            assert packed.read("kubectl-fsm/lib/a") == b"x"

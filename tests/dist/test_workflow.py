@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_an_archive_is_tried_before_it_is_kept(program, tmp_path):
     (folder / "examples").symlink_to(TOP / "examples")
     for path in program.parents[1].glob("kubectl-fsm_*"):
         (folder / "dist" / path.name).symlink_to(path)
-    path = f"{Path(os.sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {"PATH": path, "RUNNER_TEMP": str(tmp_path)}
     command = ["bash", "-e", "-o", "pipefail", "-c", run]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from importlib.metadata import distributions
 from pathlib import Path
+
+from PyInstaller.depend.bindepend import get_python_library_path
 
 from release import bundle
 from tests.tools.build import cache
@@ -20,8 +24,13 @@ NEEDED = ("ldd", "objdump", "strip", "tar")
 
 
 def missing() -> list[str]:
-    """The programs that a build would need and that are not there."""
-    return [program for program in NEEDED if not shutil.which(program)]
+    """What a build would need and is not there: programs, and a Python whose library others can load."""
+    lacking = [program for program in NEEDED if not shutil.which(program)]
+    try:
+        library = get_python_library_path()
+    except SystemExit:  # that is how PyInstaller says so
+        library = None
+    return lacking if library else [*lacking, "libpython, as a shared library"]
 
 
 def unpack(folder: Path) -> Path:
@@ -45,12 +54,18 @@ def unpack(folder: Path) -> Path:
 
 
 def _key() -> str:
-    """A digest of all that a bundle is made of: Python, the packages that are installed, the sources."""
-    digest = hashlib.sha256(f"{sys.version} {sys.base_prefix}\n".encode())
-    for line in sorted(f"{one.name} {one.version}\n" for one in distributions()):
-        digest.update(line.encode())
+    """A digest of all that a bundle is made of: Python, the packages that are installed, the system's libraries, sources."""
+    modules = [*Path(sysconfig.get_config_var("DESTSHARED")).glob("*.so")]
+    listed = subprocess.run(["ldd", *modules], check=True, capture_output=True, text=True).stdout
+    libraries = {Path(found).resolve() for found in re.findall(r"=> (/\S+)", listed)}
+    facts = [
+        f"{sys.version} {sys.base_prefix}",
+        *(f"{one.name} {one.version}" for one in distributions()),
+        *(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in libraries),
+    ]
+    digest = hashlib.sha256("\n".join(sorted(facts)).encode())
     folders = [bundle.TOP / name for name in ("kubectl_fsm", "release")]
-    for path in sorted(path for folder in folders for path in folder.rglob("*") if path.suffix != ".pyc"):
-        if path.is_file():
-            digest.update(f"{path.relative_to(bundle.TOP)}\n".encode() + path.read_bytes())
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    for path in sorted([bundle.TOP / "LICENSE", *files]):
+        digest.update(f"{path.relative_to(bundle.TOP)}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
