@@ -9,10 +9,12 @@ import pkgutil
 import pty
 import re
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
 import tarfile
+import threading
 import zipfile
 from importlib.metadata import requires
 from pathlib import Path
@@ -148,6 +150,26 @@ class TestProgram:
         assert len(verbs) > 10
         for verb in verbs:
             assert run(program, verb, "--help").stdout == run(EXECUTABLE, verb, "--help").stdout != ""
+
+    def test_ctrl_c(self, program, tmp_path):
+        """While it waits for an answer."""
+        asked, ended = threading.Event(), threading.Event()
+
+        class Silent(ApiServer):
+            def respond(self, request):
+                asked.set()
+                ended.wait(60)
+                return super().respond(request)
+
+        with running(Silent()) as server:
+            config = kubeconfig(tmp_path, server.url)
+            command = [program, "rules", "web", "-n", "a", "--kubeconfig", str(config)]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            assert asked.wait(60)
+            process.send_signal(signal.SIGINT)
+            out, complaint = process.communicate(timeout=60)
+            ended.set()
+        assert (process.returncode, out, complaint) == (130, "", "\ninterrupted\n")
 
     def test_a_socks_proxy(self, program, tmp_path):
         with running(ApiServer()) as server, running(SocksProxy(server.port)) as proxy:

@@ -144,6 +144,7 @@ class TestManifest:
         assert spec["version"] == f"v{__version__}"
         assert len(spec["shortDescription"]) <= 50
         assert {entry["uri"].split("/")[2].rpartition(".")[2] for entry in spec["platforms"]} == {"invalid"}
+        assert f"dist/{bundle.Platform('linux', 'amd64').archive}" in (TOP / "README.md").read_text()
         for entry in spec["platforms"]:
             assert entry["uri"].endswith("/" + manifests._platform(entry).archive)
 
