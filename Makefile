@@ -10,7 +10,7 @@ ifeq ($(HOME),)
 unexport HOME
 endif
 
-.PHONY: test lint docs control-plane packages dist bundle wheel krew fuzz fuzz-input demo bench bench-scale clean
+.PHONY: test lint docs pictures control-plane packages dist bundle wheel krew fuzz fuzz-input demo bench bench-scale clean
 
 test: .venv/dev packages $(if $(shell command -v go),control-plane)
 	$(BIN)/pytest -n 2 --dist loadfile
@@ -25,6 +25,10 @@ lint: .venv/dev
 # docs/commands.md and plugin.yaml from usage texts
 docs: .venv/run
 	$(BIN)/python -m docs.generate
+
+# What the program shows on a terminal, as SVG and as flowcharts in docs/pictures, from runs on examples/shop
+pictures: .venv/run
+	$(BIN)/python -m docs.pictures
 
 control-plane:
 	$(PYTHON) tests/tools/build.py
