@@ -44,5 +44,5 @@ def _example(one: CheckText) -> Iterator[str]:
         if seen:
             mend = next(line.removeprefix(_MEND) for line in lines if line.startswith(_MEND))
             name, _, said = seen.partition(": ")
-            yield f"```\n{name}\n  {one.severity:7}  {one.identity}: {said}\n           mend: {mend}\n```"
+            yield f"```text\n{name}\n  {one.severity:7}  {one.identity}: {said}\n           mend: {mend}\n```"
             return

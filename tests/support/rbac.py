@@ -115,8 +115,8 @@ def _asked(method: str, parts: list[str], query: dict[str, list[str]]) -> Grant 
 class User:
     """Somebody with a certificate and no right but those that are granted."""
 
-    def __init__(self, cluster: ControlPlane) -> None:
-        self.name = f"user-{secrets.token_hex(4)}"
+    def __init__(self, cluster: ControlPlane, name: str = "") -> None:
+        self.name = name or f"user-{secrets.token_hex(4)}"
         self.kubeconfig = cluster.user(self.name)
         self.environment = {"KUBECONFIG": str(self.kubeconfig)}
         self._cluster = cluster
