@@ -35,6 +35,14 @@ FILE = "file "
 NOT_RUN = {
     "make test": "it is what runs this",
     "pipx install .": "it fetches from the network what the tests' own environment has",
+    "kubectl fsm exclude-ip svc/redis.cache --workload=deploy/web -n shop": "nothing is called cache: test_rights.py",
+    "kubectl fsm include-ip 10.0.0.0/8 --workload=deploy/web -n shop": "it asks somebody, as docs/guide.md shows",
+    "kubectl fsm trace deploy/web svc/api:8080 -f examples/shop --kernel": "it needs root: tests/kernel/test_trace.py",
+    "kubectl fsm check -f deploy/ -o sarif": "it is for a repository that has this folder: test_repository.py",
+    "kubectl fsm check -f -": "it reads what another program prints: test_check_run.py",
+    "kubectl fsm restart -A --max-parallel 4 --canary deploy/web --bake 10m": "it takes as long: test_canary.py",
+    "kubectl fsm restart ds/agent -n shop --evict": "the shop has no DaemonSet: test_eviction.py",
+    "kubectl fsm restart --resume ./fsm-restart-8f2c.json": "nothing has stopped a restart: test_many_restarts.py",
 }
 """Commands of blocks that have to end well, and why they are not run."""
 
@@ -107,21 +115,15 @@ def story(control_plane: ControlPlane, fsm: Mesh, tmp_path: Path) -> Iterator[St
     mesh, *others = sorted((TOP / "examples" / "shop").iterdir(), key=lambda path: path.stem != "mesh")
     control_plane.apply(*yaml.safe_load_all(mesh.read_text("utf-8")))
     fsm.wait_for_injector()
-    manifests = [item for path in others for item in yaml.safe_load_all(path.read_text("utf-8"))]
-    control_plane.apply(*manifests)
-    wanted = sum(item["spec"].get("replicas", 0) for item in manifests)
-    control_plane.wait(lambda: ready(control_plane) == wanted, f"{wanted} pods are ready")
+    control_plane.apply(*(item for path in others for item in yaml.safe_load_all(path.read_text("utf-8"))))
     User(control_plane, "ann").bind("kubectl-fsm-read", NAMESPACE, "fsm-system")
     yield Story(control_plane, checkout(tmp_path / "kubectl-fsm"))
-    path = f"/api/v1/namespaces/{NAMESPACE}"
+    for kind in ("deployments", "statefulsets"):
+        control_plane.delete(f"/apis/apps/v1/namespaces/{NAMESPACE}/{kind}")
+    control_plane.wait(lambda: not control_plane.list("pods", NAMESPACE), "the pods are gone")
+    path = f"/api/v1/namespaces/{NAMESPACE}"  # which goes slowly while it has pods
     control_plane.delete(path)
     control_plane.wait(lambda: not control_plane.exists(path), f"{path} is gone")
-
-
-def ready(control_plane: ControlPlane) -> int:
-    """How many pods the Services of the shop lead to."""
-    slices = control_plane.list("endpointslices", NAMESPACE)
-    return sum(endpoint["conditions"]["ready"] for one in slices for endpoint in one["endpoints"] or ())
 
 
 @pytest.mark.parametrize(
@@ -143,6 +145,6 @@ def told(story: Story, block: Block) -> Iterator[str]:
             place = f"{block.path.relative_to(TOP)}:{command.number}"
             yield from unified_diff(said, story.names.page("\n".join(shown)).split("\n"), place, "shown", lineterm="")
     for command in commands(block) if kind(block) == "commands" else ():
-        done = None if command in NOT_RUN else story.carry_out(command)
+        done = None if command in NOT_RUN else story.carry_out(story.names.command(command))
         if done and done.returncode:
             yield f"{named(block)}: {command}: exit code {done.returncode}\n{done.stdout}{done.stderr}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -19,12 +20,16 @@ NAMESPACE = "shop"
 
 
 class Story:
-    """Commands run one after the other. Pods of pages stand for pods of the namespace `shop`."""
+    """Commands run one after the other, as slowly as people type: the workloads of `shop` are at rest before each.
+
+    Pods that a page names stand for pods of that namespace.
+    """
 
     def __init__(self, cluster: ControlPlane, folder: Path) -> None:
         self.names = Names(self._pod)
         self._cluster = cluster
         self._folder = folder
+        (folder.parent / ".local" / "bin").mkdir(parents=True)
         self._environment = {
             "PATH": os.pathsep.join([str(cluster.programs["kubectl"].parent), str(EXECUTABLE.parent), os.defpath]),
             "HOME": str(folder.parent),
@@ -36,11 +41,13 @@ class Story:
 
     def show(self, command: str) -> list[str]:
         """What a terminal shows when the command has ended."""
+        self.rest()
         written = on_terminal(["bash", "-c", command], COLUMNS, self._environment, self._folder)
         return Screen(COLUMNS).feed(written).lines
 
     def carry_out(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a command of which only the end matters."""
+        self.rest()
         return subprocess.run(
             ["bash", "-c", command],
             cwd=self._folder,
@@ -51,9 +58,33 @@ class Story:
             check=False,
         )
 
+    def rest(self) -> None:
+        """Return when nothing is rolled, and the Services lead to every pod."""
+        self._cluster.wait(self._at_rest, f"{NAMESPACE} is at rest", 60)
+
     def write(self, name: str, text: str) -> None:
         """Put a file where the commands run."""
         (self._folder / name).write_text(text, "utf-8")
+
+    def _at_rest(self) -> bool:
+        pods = 0
+        for kind in ("deployments", "statefulsets"):
+            for item in self._items("apps", kind):
+                wanted, status = item["spec"]["replicas"], item.get("status", {})
+                if status.get("observedGeneration") != item["metadata"]["generation"]:
+                    return False
+                if any(status.get(f"{which}eplicas") != wanted for which in ("r", "updatedR", "readyR")):
+                    return False
+                pods += wanted
+        slices = self._items("discovery.k8s.io", "endpointslices")
+        endpoints = [endpoint for one in slices for endpoint in one["endpoints"] or ()]
+        return [endpoint["conditions"]["ready"] for endpoint in endpoints] == [True] * pods
+
+    def _items(self, group: str, kind: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._cluster.api("GET", f"/apis/{group}/v1/namespaces/{NAMESPACE}/{kind}")[
+            "items"
+        ]
+        return found
 
     def _kubeconfig(self, path: Path) -> Path:
         """The administrator's, with a context called `prod`."""
