@@ -35,7 +35,8 @@ def find(words: Sequence[str], top: str) -> Cursor:
     """The place of the last word; `top` is the usage text above the verbs'. Raises `UsageError` for an unknown option."""
     *before, last = words or [""]
     name, equals, value = last.partition("=")
-    attached = bool(equals) and name.startswith("-")
+    is_option = last.startswith("-") and "--" not in before
+    attached = bool(equals) and is_option
     front, verb, after = split_verb([*before, f"{name}={_CURSOR}" if attached else _CURSOR], options(top))
     usage = commands.load(verb).USAGE if verb in commands.VERBS else top
     known = options(usage)
@@ -44,7 +45,7 @@ def find(words: Sequence[str], top: str) -> Cursor:
     for option, values in found.values.items():
         if _CURSOR in values:
             return place._replace(wanted=known[option].value)
-    if last.startswith("-") and "--" not in before:
+    if is_option:
         return place._replace(wanted=OPTION)
     return place._replace(wanted=_positional(verb, usage, found.positionals.index(_CURSOR)))
 

@@ -53,6 +53,7 @@ IN_SHOP = ("-f", SHOP)
         (["help", "re"], ["restart"]),
         (["help", "rules", ""], []),
         (["--", "re"], ["restart"]),
+        (["rules", "--", "--output="], []),
         (["nonsense", ""], []),
         (["--names"], ["--namespace"]),
         (["rules", "--all-"], ["--all-namespaces"]),
@@ -134,7 +135,8 @@ def test_every_value_is_either_offered_or_a_persons_own():
 
 @given(
     words=st.lists(
-        st.sampled_from(["rules", "-n", "--", "-f", "", "--output=", "-o", "--dry-run", "=", "-", "x,"]) | st.text()
+        st.sampled_from(["rules", "-n", "--", "-f", "", "--output=", "-o", "--dry-run", "=", "-", "x,"])
+        | st.text(st.characters(exclude_characters="\0"))
     )
 )
 def test_any_words_are_no_bug(words):
