@@ -21,7 +21,9 @@ import kubectl_fsm
 
 _TITLES = re.compile("LICEN[CS]E|COPYING|NOTICE", re.IGNORECASE)
 _RULE = "=" * 100
-_OWN = (Path(kubectl_fsm.__file__).parent, Path(__file__).parent)
+_OWN = (Path(kubectl_fsm.__file__).resolve().parent, Path(__file__).resolve().parent)
+_PYTHON = Path(sysconfig.get_path("stdlib") if sys.base_prefix == "/usr" else sys.base_prefix).resolve()
+"""Below it all is Python's own; the Python of a Linux distribution shares its prefix with everything else."""
 _ALWAYS = ("PyInstaller", "kubernetes")
 """PyInstaller's program is what starts, and loads the rest, by an exception in its licence; `runner` is kubernetes'."""
 _INCORPORATED = {"PyYAML": ("libyaml", Path(__file__).with_name("libyaml.txt"))}
@@ -42,7 +44,7 @@ def of(sources: Iterable[Path]) -> str:
             texts |= [_package(owner)]
             if found := _INCORPORATED.get(owner.name):
                 texts[f"{found[0]}, in {owner.name}"] = found[1].read_text("utf-8")
-        elif not path.is_relative_to(sys.base_prefix) and not any(path.is_relative_to(own) for own in _OWN):
+        elif not path.is_relative_to(_PYTHON) and not any(path.is_relative_to(own) for own in _OWN):
             texts |= [_library(source)]
     titles = sorted(texts, key=str.lower)
     contents = "".join(f"  {title}\n" for title in titles)

@@ -26,7 +26,7 @@ from packaging.requirements import Requirement
 
 import kubectl_fsm
 from kubectl_fsm.netfilter.kernel import missing
-from release import bundle
+from release import bundle, licences
 from tests.conftest import NO_KERNEL
 from tests.support import workloads
 from tests.support.api_server import ApiServer, SocksProxy, kubeconfig, running
@@ -328,3 +328,8 @@ class TestBuild:
         assert made[0].read_bytes() == made[1].read_bytes()
         with zipfile.ZipFile(made[0]) as packed:
             assert packed.read("kubectl-fsm/lib/a") == b"x"
+
+    def test_it_fails_where_something_has_no_licence(self, tmp_path):
+        (tmp_path / "libown.so.1").touch()
+        with pytest.raises(LookupError, match=r"libown\.so\.1 is of "):
+            licences.of([tmp_path / "libown.so.1"])
