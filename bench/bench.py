@@ -113,6 +113,13 @@ def table(cluster: ControlPlane, pod: str, namespace: str) -> str:
             kubectl(*read),
             "1.30",
         ),
+        compared(
+            "tab after rules",
+            ours("__complete", "rules", *target, ""),
+            "kubectl's tab after logs",
+            kubectl(("__complete", "logs", *target, "")),
+            "-",
+        ),
         *restarts(ours, kubectl, target),
     ]
     return tabulate(

@@ -29,6 +29,7 @@ BETWEEN: Mapping[tuple[str, str], Resource] = {
     ("batch", "CronJob"): JOBS,
 }
 """What stands between a workload and its pods, by the workload's group and kind."""
+_SECRETS = "v1", "Secret"
 _MAX_DEPTH = 16
 
 
@@ -167,7 +168,12 @@ class Owners:
         return self._workload(chain)._replace(unseen=unseen)
 
     def _owner(self, owner: Owner, namespace: str) -> Located | None:
-        """The owner that a reference names; None where it is gone, or another object has its name now."""
+        """The owner that a reference names; None where it is gone, or another object has its name now.
+
+        Whoever may write a pod chooses what it refers to: nobody's Secrets are read for that.
+        """
+        if (owner.api_version, owner.kind) == _SECRETS:
+            return None
         try:
             found = self._read(owner, namespace)
         except self._passed_over as error:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kubectl_fsm.cluster.interface import DEPLOYMENTS
+from kubectl_fsm.cluster.interface import DEPLOYMENTS, PODS
 from kubectl_fsm.errors import Forbidden
 from kubectl_fsm.operations.owners import Owners, pods_of
 from tests.unit.test_guards_offline import deployment
@@ -71,3 +71,21 @@ def test_what_an_operator_has_made_may_have_the_same_labels():
 def test_a_replica_set_that_is_gone_has_no_pods_of_the_workload():
     cluster = Remote(WEB, running("web-1", "ReplicaSet", "gone"))
     assert pods(cluster) == []
+
+
+@pytest.mark.parametrize("scope", [None, "shop"])
+def test_no_secret_is_read_whoever_names_it_as_owner(scope):
+    pod = running("web-1")
+    owner = {"apiVersion": "v1", "kind": "Secret", "name": "login", "uid": "u", "controller": True}
+    pod["metadata"]["ownerReferences"] = [owner]
+
+    class Watched(Remote):
+        def resource(self, api_version, kind):
+            assert kind != "Secret"
+            return self.files.resource(api_version, kind)
+
+    cluster = Watched(pod)
+    owners = Owners(cluster, readable_only=True)
+    if scope:
+        owners.prefetch(scope)
+    assert owners.of(PODS, pod).label == "secret/login"
