@@ -134,10 +134,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The program. Returns the exit code; nothing is raised."""
     streams = Streams.standard()
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == [_COMPLETE]:
-        return _complete(words[1:], streams)
     try:
-        code = _run(words, streams)
+        code = _complete(words[1:], streams) if words[:1] == [_COMPLETE] else _run(words, streams)
         with streams.writing():
             streams.stdout.flush()
     except FsmError as error:
@@ -164,20 +162,27 @@ def _complete(words: Sequence[str], streams: Streams) -> int:
     answer = completion.Answer()
     door = completion.Door(partial(_cluster, "", streams=streams, patience=_PATIENCE), _kubeconfig_names)
     with suppress(Exception):
-        _go_alone()
+        _go_alone(str(answer))
         answer = completion.answer(words, usage(), door)
     streams.data(str(answer))
-    streams.stdout.flush()
     return 0
 
 
-def _go_alone() -> None:
-    """Leave the terminal, on which a credential plugin could ask or tell something; end where something never ends."""
+def _go_alone(last_words: str) -> None:
+    """Leave the terminal, on which a credential plugin could ask or tell something; end with this where one never ends."""
     import signal  # noqa: PLC0415 - for shells only
+
+    def end(*_: object) -> None:
+        os.write(1, last_words.encode())
+        if os.getsid(0) == os.getpid():  # so the group is what was started from here
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            os.killpg(0, signal.SIGTERM)
+        os._exit(0)
 
     with suppress(OSError, AttributeError):  # the leader of a group of processes cannot leave; Windows has no sessions
         os.setsid()
     with suppress(AttributeError):
+        signal.signal(signal.SIGALRM, end)
         signal.alarm(2 * _PATIENCE)
     for stream in (0, 2):
         os.dup2(os.open(os.devnull, os.O_RDWR), stream)

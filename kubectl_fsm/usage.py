@@ -7,7 +7,7 @@ from typing import NamedTuple
 _OPTION = re.compile(
     r"^ {2}(?:(?P<short>-\w), | {4})(?P<long>--[a-z-]+)(?:=(?P<value>\S+))?(?P<text>.*(?:\n {10,}\S.*)*)", re.MULTILINE
 )
-_BARE = re.compile(r"\[bare: (\S+)\]")
+_ALONE = re.compile(r"\(alone: (\S+)\)")
 _DEFAULT = re.compile(r"\[default: (\S+)\]")
 _ARGUMENT = re.compile(r"\b(?:[A-Z]+|[a-z]+(?:\|[a-z]+)+)\b")
 
@@ -17,7 +17,7 @@ class Option(NamedTuple):
 
     `value` is what its value is called, empty where it takes none: `NAMESPACE`, or in small letters all that it may be,
     `client|server`.
-    `(repeatable)`, `[bare: VALUE]` (it may stand without one, and then has this) and `[default: VALUE]` in its text have
+    `(repeatable)`, `(alone: VALUE)` (it may stand without one, and then has this) and `[default: VALUE]` in its text have
     a meaning.
     """
 
@@ -36,16 +36,11 @@ class Option(NamedTuple):
 
     @property
     def bare(self) -> str:
-        return _first(_BARE, self.text)
+        return _first(_ALONE, self.text)
 
     @property
     def default(self) -> str:
         return _first(_DEFAULT, self.text)
-
-    @property
-    def choices(self) -> Sequence[str]:
-        """All that its value may be; empty where that is not known beforehand."""
-        return self.value.split("|") if self.value.islower() else ()
 
 
 class Example(NamedTuple):

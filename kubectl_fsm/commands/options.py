@@ -46,7 +46,8 @@ Editing options:
       --remove                     take the values out of the list
       --replace                    make the list hold just these values
       --clear                      make the list empty
-      --dry-run=client|server      client: check, but write nothing; server: let the API server check too [bare: client]
+      --dry-run=client|server|none  client: check, but write nothing; server: let the API server check too;
+                                   none: write (alone: client)
       --diff                       show the change as a diff
   -y, --yes                        do not ask before more than one workload is rolled, or much traffic leaves the mesh
       --force                      edit what Argo CD, Flux or Helm would take back

@@ -53,15 +53,15 @@ Options:
       --evict                      where there is no rolling update (OnDelete, ReplicaSets, operators' children),
                                    evict pod by pod; where a PodDisruptionBudget has no room, wait for it
       --recreate                   delete a bare pod and create it from its last applied manifest, saved to a file
-      --skip=TARGET                not this one (repeatable): [NAMESPACE/]KIND/NAME, or ns/NAME for a namespace
+      --skip=KIND/NAME             not this one (repeatable): [NAMESPACE/]KIND/NAME, or ns/NAME for a namespace
       --resume=FILE                go on with what a restart has left to do
       --max-parallel=N             workloads at a time [default: 1]
       --pause=TIME                 begin none for so long after one has ended [default: 0]
-      --canary=TARGET              this one first, [NAMESPACE/]KIND/NAME; the others only if it is verified
+      --canary=KIND/NAME           this one first, [NAMESPACE/]KIND/NAME; the others only if it is verified
       --bake=TIME                  and only if it is still healthy so much later [default: 0]
       --respect-pdb                leave workloads alone whose PodDisruptionBudget has no room now
       --skip-preflight             do not ask the injector beforehand
-      --dry-run=client             print the plan, restart nothing [bare: client]
+      --dry-run=client|none        client: print the plan, restart nothing (alone: client)
       --no-wait                    do not wait for rollouts, and verify nothing
   -y, --yes                        do not ask before more than one workload is restarted
       --timeout=TIME               how long one rollout may take, such as 90s (0: no limit) [default: 10m]

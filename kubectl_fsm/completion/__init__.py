@@ -13,8 +13,8 @@ from kubectl_fsm.completion.cursor import find
 
 __all__ = ["Answer", "Candidate", "Door", "answer"]
 
-NO_SPACE, NO_FILES = 2, 4
-"""Directives: what the shell has completed goes on; it offers no files."""
+NO_FILES = 4
+"""The directive by which the shell offers no files of its own."""
 PATHS = {"FILE": 0, "FOLDER": 16}
 """Directives where the shell has to offer its own files or folders."""
 
@@ -31,10 +31,8 @@ class Answer(NamedTuple):
 
 
 def answer(words: Sequence[str], top: str, door: Door) -> Answer:
-    """What may stand in the place of the last word; `top` is the usage text above the verbs'. Raises `FsmError`."""
+    """What may stand in the place of the last word; `top` is the usage text above the verbs'. Raises `UsageError`."""
     cursor = find(words, top)
     if cursor.wanted in PATHS:
         return Answer(directive=PATHS[cursor.wanted])
-    candidates = list(dict.fromkeys(fitting(cursor, door)))
-    goes_on = bool(candidates) and all(one.text.endswith("/") for one in candidates)
-    return Answer(candidates, NO_FILES | NO_SPACE if goes_on else NO_FILES)
+    return Answer(list(dict.fromkeys(fitting(cursor, door))))

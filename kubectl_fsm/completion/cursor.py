@@ -16,13 +16,14 @@ class Cursor(NamedTuple):
     """A place in a command line.
 
     `wanted` is what usage texts call the value that belongs there (`NAMESPACE`, or all that it may be: `client|server`),
-    or `VERB` or `OPTION`; empty for nothing. `typed` is what stands there already, `words` are the others, and `known`
-    the options that fit.
+    or `VERB` or `OPTION`; empty for nothing. `typed` is what stands there already, `beside` what is given in its place or
+    beside it, `words` are all the others, and `known` the options that fit.
     """
 
     verb: str
     wanted: str
     typed: str
+    beside: Sequence[str]
     words: Words
     known: Mapping[str, Option]
 
@@ -41,10 +42,11 @@ def find(words: Sequence[str], top: str) -> Cursor:
     usage = commands.load(verb).USAGE if verb in commands.VERBS else top
     known = options(usage)
     found = order([*front, *after] if verb in ("", *commands.VERBS) else [*front, verb, *after], known)
-    place = Cursor(verb.strip(_CURSOR), "", value if attached else last, _without_cursor(found), known)
+    others = _without_cursor(found)
+    place = Cursor(verb.strip(_CURSOR), "", value if attached else last, others.positionals, others, known)
     for option, values in found.values.items():
         if _CURSOR in values:
-            return place._replace(wanted=known[option].value)
+            return place._replace(wanted=known[option].value, beside=others.values.get(option, ()))
     if is_option:
         return place._replace(wanted=OPTION)
     return place._replace(wanted=_positional(verb, usage, found.positionals.index(_CURSOR)))

@@ -19,7 +19,7 @@ Usage:
 Options:
       --yes                        a flag
   -f, --filename=FILE              a file (repeatable)
-      --dry-run=MODE               client or server [bare: client]
+      --dry-run=MODE               client or server (alone: client)
 {general()}"""
 KNOWN = options(USAGE)
 

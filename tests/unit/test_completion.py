@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from kubectl_fsm import cli, commands, completion
 from kubectl_fsm.checks.catalogue import CHECKS
 from kubectl_fsm.cluster import manifests
+from kubectl_fsm.cluster.manifests import Manifests
 from kubectl_fsm.completion.candidates import SOURCES
-from kubectl_fsm.errors import FsmError
+from kubectl_fsm.errors import Forbidden, FsmError, UsageError
 from kubectl_fsm.usage import read
 
 SHOP = str(Path(__file__).parents[2] / "examples" / "shop")
@@ -65,13 +66,16 @@ IN_SHOP = ("-f", SHOP)
         (["rules", "--output=j"], ["json"]),
         (["-o", "j"], []),
         (["-o", "j", "rules", "-o", "y"], ["yaml"]),
-        (["exclude-port", "80", "--dry-run="], ["client", "server"]),
+        (["exclude-port", "80", "--dry-run="], ["client", "server", "none"]),
         (["exclude-port", "--dry-run", ""], []),
         (["exclusions", "--export="], ["helm-set", "values", "patch"]),
         (["check", "--severity", "e"], ["error"]),
         (["check", "--only", "init-fa"], ["init-failed"]),
         (["check", "--only=init-failed,outdat"], ["init-failed,outdated"]),
         (["check", "--only=init-failed,init-fa"], []),
+        (["check", "--only=outdated", "--only=outd"], []),
+        (["check", "outdated", "--only=outd"], ["outdated"]),
+        (["rules", "-o", "json,"], []),
         (["check", "--skip", ""], list(CHECKS)),
         (["rules", "--context", ""], ["prod", "test"]),
         (["rules", "--cluster=e"], ["east"]),
@@ -80,11 +84,20 @@ IN_SHOP = ("-f", SHOP)
         (["rules", *IN_SHOP, "deploy/"], ["deploy/api", "deploy/web"]),
         (["rules", *IN_SHOP, "deployment/w"], ["deployment/web"]),
         (["rules", *IN_SHOP, "deploy/web", "deploy/"], ["deploy/api"]),
+        (["rules", *IN_SHOP, "deploy/web,"], []),
+        (["rules", *IN_SHOP, "cm/"], []),
+        (["rules", *IN_SHOP, "svc/"], []),
+        (["rules", *IN_SHOP, "-A", ""], []),
         (["rules", *IN_SHOP, "-n", "other", ""], []),
-        (["restart", *IN_SHOP, ""], []),
         (["trace", *IN_SHOP, "deploy/w"], ["deploy/web"]),
         (["trace", *IN_SHOP, "deploy/web", "svc/r"], ["svc/redis:6379"]),
+        (["trace", *IN_SHOP, "deploy/web", "sts/"], ["sts/redis:6379"]),
         (["trace", *IN_SHOP, "deploy/web", "svc/redis:6379", ""], []),
+        (["exclude-port", "--local", *IN_SHOP, "--workload=sts/redis", "--workload=sts/"], []),
+        (["exclude-port", "--local", *IN_SHOP, "--replace", ""], ["6379"]),
+        (["exclude-ip", "--local", *IN_SHOP, "--replace", "cl"], ["cloud-metadata"]),
+        (["exclude-ip", "--local", *IN_SHOP, "--replace", "16"], ["169.254.169.254/32"]),
+        (["exclude-ip", "--local", *IN_SHOP, "--remove", "cl"], []),
         (["exclude-port", "--local", *IN_SHOP, "--workload", "sts/"], ["sts/redis"]),
         (["exclude-port", "--local", *IN_SHOP, ""], []),
         (["exclude-port", "--local", *IN_SHOP, "--remove", ""], ["6379"]),
@@ -98,10 +111,47 @@ IN_SHOP = ("-f", SHOP)
     ],
 )
 def test_the_words_that_fit(words, wanted):
-    try:
-        assert texts(*words) == wanted
-    except FsmError:
-        assert wanted == []
+    assert texts(*words) == wanted
+
+
+@pytest.mark.parametrize("words", [["rules", "--nonsense", ""], ["--names=x", ""], ["rules", "--yes=maybe", ""]])
+def test_a_command_line_that_is_wrong_already(words):
+    with pytest.raises(UsageError):
+        texts(*words)
+
+
+def test_what_cannot_be_listed_takes_nothing_else_away(monkeypatch):
+    real = Manifests.list
+
+    def denying(self, resource, *args):
+        if resource.kind in ("Deployment", "Service"):
+            raise Forbidden(403, "Forbidden", "you may not")
+        return real(self, resource, *args)
+
+    monkeypatch.setattr(Manifests, "list", denying)
+    assert texts("rules", *IN_SHOP, "") == ["sts/redis", "cj/report"]
+    assert texts("exclude-ip", "--local", *IN_SHOP, "") == ["kubernetes-api", "cloud-metadata"]
+
+
+NASTY = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  template:
+    metadata: {annotations: {flomesh.io/outbound-port-exclusion-list: "--yes, 80, $(reboot)"}}
+    spec: {containers: [{name: web, ports: [{name: "a\\e]0;x\\a\\e[31m", containerPort: 80}]}]}
+"""
+
+
+def test_what_a_shell_or_the_program_would_act_on_is_not_offered(tmp_path):
+    (tmp_path / "web.yaml").write_text(NASTY)
+    there = ("-f", str(tmp_path), "-n", "shop")
+    assert texts("exclude-port", "--local", *there, "--workload=deploy/web", "--remove", "") == ["80"]
+    (one,) = answer("trace", *there, "deploy/web", "deploy/web:").candidates
+    assert one.text == "deploy/web:80"
+    assert one.description
+    assert one.description.isprintable()
 
 
 @pytest.mark.parametrize(
@@ -120,6 +170,7 @@ def test_what_the_shell_is_to_do(words, directive):
 
 def test_each_word_says_what_it_is():
     assert str(answer("trace", *IN_SHOP, "deploy/web", "svc/w")) == "svc/web:80\tService\n:4\n"
+    assert all(not one.description for one in answer("check", "--only=outdated,").candidates)
     assert ("6379", "MeshConfig fsm-mesh-config") in answer(
         "exclude-port", "--local", *IN_SHOP, "--remove", ""
     ).candidates
