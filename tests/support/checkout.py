@@ -1,4 +1,4 @@
-"""A copy of this checkout that commands may write to, and whose `make` finds everything built."""
+"""A copy of this checkout that commands may write to, and in which `make` finds the plugin installed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ TOP = Path(__file__).parents[2]
 
 
 def checkout(folder: Path) -> Path:
-    """All but what is hidden or built, and the environment that runs the tests."""
+    """All but what is hidden or built, and in `.venv/bin` the plugin that the tests run."""
     shutil.copytree(TOP, folder, ignore=shutil.ignore_patterns(".*", "__pycache__", "dist"))
-    environment = folder / ".venv"
-    environment.mkdir()
-    (environment / "bin").symlink_to(EXECUTABLE.parent)
+    programs = folder / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / EXECUTABLE.name).symlink_to(EXECUTABLE)
     for stamp in ("run", "dev"):
-        (environment / stamp).touch()
+        (programs.parent / stamp).touch()
     os.utime(folder / "pyproject.toml", (0, 0))  # what is newer than the stamps `make` builds anew
     return folder

@@ -11,7 +11,6 @@ import yaml
 
 from docs.terminal import on_terminal
 from tests.support.control_plane import ControlPlane
-from tests.support.plugin import EXECUTABLE
 from tests.support.screen import Screen
 from tests.support.session import Names
 
@@ -30,8 +29,9 @@ class Story:
         self._cluster = cluster
         self._folder = folder
         (folder.parent / ".local" / "bin").mkdir(parents=True)
+        programs = (cluster.programs["kubectl"].parent, folder / ".venv" / "bin")
         self._environment = {
-            "PATH": os.pathsep.join([str(cluster.programs["kubectl"].parent), str(EXECUTABLE.parent), os.defpath]),
+            "PATH": os.pathsep.join([*map(str, programs), os.defpath]),
             "HOME": str(folder.parent),
             "KUBECONFIG": str(self._kubeconfig(folder.parent / "kubeconfig")),
             "LANG": "C.UTF-8",
