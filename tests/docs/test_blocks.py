@@ -32,9 +32,15 @@ FOLDERS = [path for path in TOP.glob("[!.]*/") if path.name not in ("tests", "di
 PAGES = sorted([*TOP.glob("*.md"), *(path for folder in FOLDERS for path in folder.rglob("*.md"))])
 BLOCKS = [block for path in PAGES for block in blocks(path)]
 FILE = "file "
+KREW = "krew does it in tests/dist/test_krew.py"
 NOT_RUN = {
     "make test": "it is what runs this",
-    "pipx install .": "it fetches from the network what the tests' own environment has",
+    "pipx install .": "it fetches what it needs from the network: tests/dist/test_packages.py installs the built files",
+    "make dist krew": "tests/dist builds the same once for all its tests",
+    "kubectl krew install --manifest=dist/krew/fsm.yaml --archive=dist/kubectl-fsm_v0.1.0_linux_amd64.tar.gz": KREW,
+    "kubectl krew index add fsm URL-OF-THE-INDEX": KREW,
+    "kubectl krew install fsm/fsm": KREW,
+    "kubectl krew upgrade fsm": KREW,
     "kubectl fsm exclude-ip svc/redis.cache --workload=deploy/web -n shop": "nothing is called cache: test_rights.py",
     "kubectl fsm include-ip 10.0.0.0/8 --workload=deploy/web -n shop": "it asks somebody, as docs/guide.md shows",
     "kubectl fsm trace deploy/web svc/api:8080 -f examples/shop --kernel": "it needs root: tests/kernel/test_trace.py",
