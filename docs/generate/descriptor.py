@@ -8,11 +8,12 @@ from typing import Any
 
 import yaml
 
-from docs.generate.commands import GLOBAL
 from kubectl_fsm import cli, commands
 from kubectl_fsm.usage import Option, Usage, read
 
 _HEAD = "# Written by `make docs` from the usage texts of the verbs.\n"
+_KUBECTL = {"namespace", "context", "cluster", "user", "kubeconfig", "as", "as-group", "request-timeout", "v", "help"}
+"""Flags that kubectl has for every command; a descriptor names only those of the plugin."""
 _EXAMPLES = ("exclude-port", "rules", "trace", "check", "restart")
 """Verbs whose first example shows what the plugin is for."""
 
@@ -27,7 +28,7 @@ def page(_: str) -> str:
         "longDesc": top.description,
         "example": "\n".join(verbs[verb].examples[0].command for verb in _EXAMPLES),
         "command": "./kubectl-fsm",
-        "flags": [_flag(option) for option in top.sections[GLOBAL]],
+        "flags": _flags(top),
         "tree": [_verb(verb, usage) for verb, usage in verbs.items()],
     }
     return _HEAD + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
@@ -44,16 +45,20 @@ _Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def _verb(verb: str, usage: Usage) -> dict[str, Any]:
-    own = [option for title, options in usage.sections.items() if title != GLOBAL for option in options]
-    formats = [option for option in usage.sections[GLOBAL] if option.name == "--output"]
     return {
         "name": verb,
         "shortDesc": commands.VERBS[verb],
         "longDesc": usage.description,
         "example": "\n".join(example.command for example in usage.examples),
         "command": f"./kubectl-fsm {verb}",
-        "flags": [_flag(option) for option in [*own, *formats]],
+        "flags": _flags(usage),
     }
+
+
+def _flags(usage: Usage) -> list[dict[str, str]]:
+    """Those of a command alone: kubectl hands none on from a command to what is below it."""
+    found = [_flag(option) for options in usage.sections.values() for option in options]
+    return [flag for flag in found if flag["name"] not in _KUBECTL]
 
 
 def _flag(option: Option) -> dict[str, str]:

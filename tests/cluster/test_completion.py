@@ -6,6 +6,7 @@ import pty
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -15,7 +16,10 @@ import pytest
 from kubectl_fsm.commands.completion import FILE
 from tests.support import workloads
 from tests.support.plugin import EXECUTABLE
+from tests.support.rbac import User, said
 
+SHOP = Path(__file__).parents[2] / "examples" / "shop"
+PROMPT = "your turn> "
 BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
 
 
@@ -76,8 +80,15 @@ def test_in_bash(installed, fsm, control_plane):
     with Bash(installed) as bash:
         bash.type(f"kubectl fsm rules -n {shop} deploy/w\t")
         bash.wait_for(f"rules -n {shop} deploy/web ")
-        bash.type("\x15kubectl fsm exclude-p\t")
-        bash.wait_for("exclude-port ")
+        for typed, completed in (
+            ("exclude-p", "exclude-port "),
+            ("rules --output=j", "--output=json "),
+            (f"trace -f {SHOP} deploy/web svc/red", "svc/redis:6379 "),
+        ):
+            bash.type(f"\x15kubectl fsm {typed}\t")
+            bash.wait_for(completed)
+        bash.type(f"\x15kubectl fsm check -f {SHOP} --only init-failed,outda\t\n")
+        bash.wait_for(" by 2 checks ")
 
 
 def test_a_credential_plugin_asks_nobody(installed, tmp_path):
@@ -116,9 +127,9 @@ class Bash:
             give_up(f"{BASH_COMPLETION} is needed; as root `make packages` installs it")
         self._pid, self._terminal = pty.fork()
         if not self._pid:
-            os.execve(shutil.which("bash"), ["bash", "--norc"], {**self._environment, "TERM": "dumb", "PS1": "> "})  # noqa: S606 - on the terminal that was made for it
+            os.execve(shutil.which("bash"), ["bash", "--norc"], {**self._environment, "TERM": "dumb", "PS1": PROMPT})  # noqa: S606 - on the terminal that was made for it
         self.type(f"source {BASH_COMPLETION}; source <(kubectl completion bash); echo re''ady\n")
-        self.wait_for("ready")
+        self.wait_for(f"ready\r\n{PROMPT}")  # before that the terminal itself would act on keys
         return self
 
     def __exit__(self, *_):
@@ -138,17 +149,52 @@ class Bash:
         return shown
 
 
-@pytest.mark.parametrize(
-    "words", [["rules", "--nonsense", ""], ["rules", "--context=nowhere", ""], ["rules", "-n", ""]]
-)
-def test_nothing_on_errors(installed, words, tmp_path):
-    broken = installed | {"KUBECONFIG": str(tmp_path / "none")}
+def told(environment, *words):
+    """What the program itself answers to a shell; it always ends well, and says nothing else."""
     done = subprocess.run(
         ["kubectl-fsm", "__complete", *words],
-        env=broken,
+        env=environment,
         capture_output=True,
         text=True,
         check=True,
+        timeout=30,
         stdin=subprocess.DEVNULL,
     )
-    assert (done.stdout, done.stderr) == (":4\n", "")
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_nothing_on_errors(installed, fsm, tmp_path):
+    shop = fsm.namespace()
+    nowhere = installed | {"KUBECONFIG": str(tmp_path / "none")}
+    (tmp_path / "broken").write_text("a: [")
+    broken = installed | {"KUBECONFIG": str(tmp_path / "broken")}
+    assert told(installed, "rules", "--nonsense", "") == ":4\n"
+    assert told(installed, "rules", "--context=nowhere", "-n", shop, "") == ":4\n"
+    assert told(nowhere, "rules", "-n", "") == ":4\n"
+    assert told(broken, "rules", "--context", "") == ":4\n"
+
+
+def test_who_may_list_pods_alone_is_offered_them(installed, fsm):
+    control_plane, shop = fsm.cluster, fsm.namespace()
+    control_plane.apply(workloads.deployment("web", shop, replicas=1))
+    control_plane.kubectl("rollout", "status", "deploy/web", "-n", shop, "--timeout=60s")
+    (pod,) = control_plane.list("pods", shop)
+    user = User(control_plane)
+    user.grant([said(f"list pods in {shop}")])
+    assert told(installed | user.environment, "rules", "-n", shop, "") == f"{pod['metadata']['name']}\tPod\n:4\n"
+
+
+def test_a_server_that_never_answers(installed, tmp_path):
+    """Even one that is to be waited for: the shell is not kept."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        config = {
+            "current-context": "x",
+            "contexts": [{"name": "x", "context": {"cluster": "x"}}],
+            "clusters": [{"name": "x", "cluster": {"server": address}}],
+        }
+        (tmp_path / "config").write_text(json.dumps(config))
+        waiting = installed | {"KUBECONFIG": str(tmp_path / "config")}
+        assert told(waiting, "rules", "") == ":4\n"
+        assert told(waiting, "rules", "--request-timeout=0", "") == ":4\n"
