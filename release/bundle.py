@@ -33,6 +33,7 @@ _ANYWAY = {"_frozen_importlib", "bz2"}
 """Left out, and imported at the top of modules that are inside: a name for what is built in, and a codec of bytes."""
 _GLIBC = re.compile(r"\bGLIBC_(\d+)\.(\d+)\b")
 _LIBRARY = re.compile(r"^ +NEEDED +(\S+)$", re.MULTILINE)
+_SEARCHED = re.compile(r"^ +(?:RPATH|RUNPATH) +(\S+)$", re.MULTILINE)
 _OF_GLIBC = re.compile(r"(?:ld-linux.*|lib(?:c|dl|m|pthread|rt|util))\.so\.\d+$")
 
 
@@ -73,6 +74,7 @@ def build(folder: Path) -> Path:
         sources = [Path(line) for line in (work / "sources.txt").read_text("utf-8").splitlines()]
         (content / "THIRD-PARTY-LICENSES").write_text(licences.of(sources), "utf-8")
         (content / "README").write_text(_readme(target, content), "utf-8")
+        _forget_folders(content)
         return _pack(content, folder / target.archive, max(epoch, _EPOCH))
 
 
@@ -101,11 +103,29 @@ def needs(program: Path) -> Needs | None:
 
 
 def _is_elf(path: Path) -> bool:
-    return path.is_file() and path.open("rb").read(4) == b"\x7fELF"
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
 
 
 def _dumped(path: Path) -> str:
     return subprocess.run(["objdump", "-p", path], check=True, capture_output=True, text=True).stdout
+
+
+def _forget_folders(content: Path) -> None:
+    """Let no library look for others where they were on this machine: elsewhere that folder may be anybody's.
+
+    Raises LookupError where that cannot be written over.
+    """
+    for path in content.rglob("*"):
+        for folder in _SEARCHED.findall(_dumped(path)) if _is_elf(path) else ():
+            if folder.startswith("$ORIGIN"):
+                continue
+            old, new = f"{folder}\0".encode(), b"$ORIGIN\0"
+            if len(new) > len(old):
+                raise LookupError(f"{path.name} looks for libraries in {folder}")
+            path.write_bytes(path.read_bytes().replace(old, new.ljust(len(old), b"\0")))
 
 
 def _run_pyinstaller(scratch: Path, epoch: int) -> None:

@@ -2,10 +2,10 @@
 
 Each file inside is traced to what it came from: an installed package, Python itself, or a package of the system. The
 texts are those that came with it: a package's own licence files, Python's LICENSE.txt, a Debian package's copyright file.
-Three things they do not say: what is built into Python's own modules (expat, mpdecimal, hash functions) is listed, with
+Three things they do not say: what else is built into Python's own modules (hash functions, for example) is listed, with
 its licences, in https://docs.python.org/3/license.html; the Apache licence that Debian's files refer to is LICENSE, and
-the other texts that they refer to are for files that no library is made of; and libyaml, which is built into PyYAML's
-module, comes without its licence, so that text lies beside this file.
+the other texts that they refer to are for files that no library is made of; and what is built into modules of Python
+(expat, libmpdec) and of PyYAML (libyaml) comes without its licence, so these texts lie beside this file.
 """
 
 import re
@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
@@ -26,8 +26,8 @@ _PYTHON = Path(sysconfig.get_path("stdlib") if sys.base_prefix == "/usr" else sy
 """Below it all is Python's own; the Python of a Linux distribution shares its prefix with everything else."""
 _ALWAYS = ("PyInstaller", "kubernetes")
 """PyInstaller's program is what starts, and loads the rest, by an exception in its licence; `runner` is kubernetes'."""
-_INCORPORATED = {"PyYAML": ("libyaml", Path(__file__).with_name("libyaml.txt"))}
-"""By package, a library that is inside it without the library's licence."""
+_INCORPORATED = {"PyYAML": ("libyaml",), "Python": ("expat", "libmpdec")}
+"""By package, the libraries that are inside it without their licences."""
 
 
 def of(sources: Iterable[Path]) -> str:
@@ -37,13 +37,12 @@ def of(sources: Iterable[Path]) -> str:
         for package in distributions()
         for file in package.files or ()
     }
-    texts = dict([_python(), *(_package(distribution(name)) for name in _ALWAYS)])
+    texts = dict([_python(), *_incorporated("Python"), *(_package(distribution(name)) for name in _ALWAYS)])
     for source in sources:
         path = source.resolve()
         if owner := owners.get(path):
             texts |= [_package(owner)]
-            if found := _INCORPORATED.get(owner.name):
-                texts[f"{found[0]}, in {owner.name}"] = found[1].read_text("utf-8")
+            texts |= dict(_incorporated(owner.name))
         elif not path.is_relative_to(_PYTHON) and not any(path.is_relative_to(own) for own in _OWN):
             texts |= [_library(source)]
     titles = sorted(texts, key=str.lower)
@@ -58,6 +57,11 @@ def _package(package: Distribution) -> tuple[str, str]:
     if not files:
         raise LookupError(f"{package.name} comes without a licence")
     return f"{package.name} {package.version}", "\n".join(file.read_text("utf-8") for file in sorted(files))
+
+
+def _incorporated(package: str) -> Iterator[tuple[str, str]]:
+    for library in _INCORPORATED.get(package, ()):
+        yield f"{library}, in {package}", Path(__file__).with_name(f"{library}.txt").read_text("utf-8")
 
 
 def _python() -> tuple[str, str]:

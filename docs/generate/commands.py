@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from kubectl_fsm import commands
+from kubectl_fsm import cli, commands
 from kubectl_fsm.usage import Option, Usage, read
 
 GLOBAL = "Global options"
@@ -19,7 +19,7 @@ def page(_: str) -> str:
     """The whole page; nothing of what is there counts."""
     verbs = {verb: read(commands.load(verb).USAGE) for verb in commands.VERBS}
     rows = [f"| [{verb}](#{verb}) | {text} |" for verb, text in commands.VERBS.items()]
-    shared = [option for option in next(iter(verbs.values())).sections[GLOBAL] if option.name != "--output"]
+    shared = read(cli.usage()).sections[GLOBAL]
     parts = [part for verb, usage in verbs.items() for part in _verb(verb, usage)]
     return "\n\n".join([_HEAD + "\n".join(rows), *parts, f"## {GLOBAL}", "Every verb has them.", _table(shared)]) + "\n"
 
@@ -34,11 +34,11 @@ def _verb(verb: str, usage: Usage) -> Iterator[str]:
         for example in usage.examples
     ]
     yield "```sh\n" + "\n".join(lines) + "\n```"
-    own = {title: options for title, options in usage.sections.items() if title != GLOBAL}
-    formats = [option for option in usage.sections[GLOBAL] if option.name == "--output"]
-    for title, options in (own or {"Options": []}).items():
-        yield f"### {title} of {verb}"
-        yield _table([*options, *formats] if title == next(iter(own), title) else options)
+    for title, options in usage.sections.items():
+        if title != GLOBAL:
+            yield f"### {title} of {verb}"
+            yield _table(options)
+    yield f"Output formats (`-o`): {', '.join(commands.load(verb).FORMATS)}."
     if usage.notes:
         yield _text(usage.notes)
 

@@ -85,7 +85,7 @@ def plain_to_sidecar(view: WorkloadView) -> Iterator[Seen]:
 
 @check(
     "range-over-services",
-    "info",
+    "warning",
     ListHolder,
     holds="A range that bypasses the sidecar holds no Service of the mesh.",
     why="The server's sidecar gets plain text where it wants TLS: connections to these Services are expected to fail.",

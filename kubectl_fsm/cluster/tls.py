@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
 _CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _VALIDITY = re.compile(rb"(?:\x17\x0d|\x18\x0f)\d{12,14}Z(?:\x17\x0d|\x18\x0f)(\d{12,14})Z")
 """`notBefore` and `notAfter` in DER (RFC 5280, 4.1.2.5): UTCTime or GeneralizedTime, to the second."""
+_HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
+"""A file of authorities in a folder, by `openssl rehash`."""
 _SYSTEM_AUTHORITIES = (
     Path("/etc/ssl/certs/ca-certificates.crt"),  # Debian, Arch, Gentoo
     Path("/etc/pki/tls/certs/ca-bundle.crt"),  # Fedora, Red Hat
@@ -58,11 +62,13 @@ def _trust_system(context: ssl.SSLContext) -> None:
     """Trust the system's authorities, or certifi's where the system has none.
 
     OpenSSL looks where it was built to look. That of a bundle, or of a Python from elsewhere, may have been built for
-    another system, and would trust nobody.
+    another system, and would trust nobody. Where the environment says whom to trust (`SSL_CERT_FILE`, `SSL_CERT_DIR`)
+    nobody else is.
     """
     context.load_default_certs()
     paths = ssl.get_default_verify_paths()
-    if context.cert_store_stats()["x509_ca"] or (paths.capath and any(Path(paths.capath).iterdir())):
+    named = os.environ.keys() & {paths.openssl_cafile_env, paths.openssl_capath_env}
+    if named or context.cert_store_stats()["x509_ca"] or _holds_authorities(paths.capath):
         return
     found = next((path for path in _SYSTEM_AUTHORITIES if path.is_file()), None)
     if not found:
@@ -70,6 +76,13 @@ def _trust_system(context: ssl.SSLContext) -> None:
 
         found = Path(certifi.where())
     context.load_verify_locations(cafile=found)
+
+
+def _holds_authorities(folder: str | None) -> bool:
+    """Whether OpenSSL finds any in a folder: it asks for files by the hash of a name, when it needs them."""
+    with suppress(OSError):
+        return any(_HASHED.fullmatch(path.name) for path in Path(folder or "").iterdir()) if folder else False
+    return False
 
 
 def not_after(certificates: str) -> datetime | None:

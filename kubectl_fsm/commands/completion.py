@@ -13,7 +13,7 @@ from kubectl_fsm.cluster.interface import Cluster, Connect
 from kubectl_fsm.commands.options import general
 from kubectl_fsm.errors import FsmError, Refused
 from kubectl_fsm.operations.rights import Rights
-from kubectl_fsm.reports import CompletionReport, Event, Note, Warned
+from kubectl_fsm.reports import CompletionReport, Event, Warned
 
 FORMATS = ("json", "yaml")
 FILE = "kubectl_complete-fsm"
@@ -57,7 +57,6 @@ class Completion(NamedTuple):
             ) from error
         if not any(Path(part).resolve() == folder.resolve() for part in os.get_exec_path()):
             yield Warned(f"{folder} is not on PATH, and kubectl looks for {FILE} there only")
-        yield Note("it works in a shell that completes kubectl; if yours does not: kubectl completion --help")
         return CompletionReport(SCRIPT, str(folder / FILE))
 
     def rights(self, cluster: Cluster) -> Rights:  # noqa: ARG002 - it asks no cluster

@@ -48,7 +48,7 @@ def as_table(report: Report, style: Style) -> str:
         EditsReport: _edits,
         RestartReport: _restart,
         VersionReport: _version,
-        CompletionReport: lambda report, _: f"{visible(report.file)} written\n" if report.file else report.script,
+        CompletionReport: _completion,
         CheckReport: as_guide,
         CatalogueReport: as_catalogue,
     }
@@ -297,6 +297,12 @@ def _own(obj: Object) -> Mapping[str, object]:
     kept = ("resourceVersion", "managedFields", "generation")
     metadata = {key: value for key, value in fields.mapping(obj, "metadata").items() if key not in kept}
     return {**{key: value for key, value in obj.items() if key != "status"}, "metadata": metadata}
+
+
+def _completion(report: CompletionReport, _: Style) -> str:
+    if not report.file:
+        return report.script
+    return f"{visible(report.file)} written\nit works in shells that complete kubectl: kubectl completion --help\n"
 
 
 def _version(report: VersionReport, _: Style) -> str:

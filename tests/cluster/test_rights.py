@@ -5,7 +5,7 @@ import re
 import pytest
 from docopt import docopt
 
-from kubectl_fsm import commands
+from kubectl_fsm import __version__, commands
 from kubectl_fsm.arguments import Arguments, order
 from kubectl_fsm.cluster import kube
 from kubectl_fsm.cluster.kubeconfig import ConnectionOptions
@@ -182,7 +182,9 @@ def test_what_is_missing_is_named_at_once_and_is_all_it_takes(control_plane, fsm
     for line in lines.values():
         user = User(control_plane)
         refused = fsm_plugin.run(*words(line), env=user.environment)
-        assert (refused.returncode, refused.stdout) == (1, "Client: 0.1.0\n" if line == "version" else ""), line
+        assert (refused.returncode, refused.stdout) == (1, f"Client: {__version__}\n" if line == "version" else ""), (
+            line
+        )
         assert refused.stderr.startswith("Error from server (Forbidden): ")
         user.grant(map(said, rbac.missing(refused.stderr)))
         done = fsm_plugin.run(*words(line), env=user.environment)

@@ -100,8 +100,15 @@ class TestArchive:
         for name in ("Python", "PyInstaller", *(Requirement(one).name for one in requires("kubectl-fsm") if ";" not in one)):
             assert re.search(rf"^  {name} [\d.]+$", contents, re.MULTILINE | re.IGNORECASE), name
         for words in ("PYTHON SOFTWARE FOUNDATION LICENSE", "Jean-loup Gailly", "The OpenSSL Project", "Kirill Simonov",
-                      "Anthony Green", "Bootloader Exception"):  # fmt: skip
+                      "Anthony Green", "Bootloader Exception", "Expat maintainers", "Stefan Krah"):  # fmt: skip
             assert words in licences, words
+
+    def test_no_library_looks_for_others_where_they_were_built(self, program):
+        elfs = [path for path in program.parent.rglob("*") if path.is_file() and path.read_bytes()[:4] == b"\x7fELF"]
+        said = subprocess.run(["objdump", "-p", *elfs], check=True, capture_output=True, text=True).stdout
+        found = re.findall(r"^ +(?:RPATH|RUNPATH) +(\S+)$", said, re.MULTILINE)
+        assert [folder for folder in found if not folder.startswith("$ORIGIN")] == []
+        assert found
 
     def test_the_glibc_that_it_names_is_the_newest_that_it_asks_for(self, archive):
         wanted = set()

@@ -22,7 +22,7 @@ from tests.support.plugin import EXECUTABLE
 
 TOP = Path(__file__).parents[2]
 SHOP = str(TOP / "examples" / "shop")
-NEXT = "v0.1.1"
+NEXT = "v{}.{}.{}".format(*__version__.split(".")[:2], int(__version__.split(".")[2]) + 1)
 
 
 @pytest.fixture(scope="session")

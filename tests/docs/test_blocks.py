@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kubectl_fsm import __version__
 from tests.support.checkout import TOP, checkout
 from tests.support.control_plane import ControlPlane
 from tests.support.markdown import Block, blocks
@@ -37,7 +38,7 @@ NOT_RUN = {
     "make test": "it is what runs this",
     "pipx install .": "it fetches what it needs from the network: tests/dist/test_packages.py installs the built files",
     "make dist krew": "tests/dist builds the same once for all its tests",
-    "kubectl krew install --manifest=dist/krew/fsm.yaml --archive=dist/kubectl-fsm_v0.1.0_linux_amd64.tar.gz": KREW,
+    f"kubectl krew install --manifest=dist/krew/fsm.yaml --archive=dist/kubectl-fsm_v{__version__}_linux_amd64.tar.gz": KREW,
     "kubectl krew index add fsm URL-OF-THE-INDEX": KREW,
     "kubectl krew install fsm/fsm": KREW,
     "kubectl krew upgrade fsm": KREW,
@@ -117,12 +118,12 @@ def test_what_is_not_run_is_there():
 
 @pytest.fixture
 def story(control_plane: ControlPlane, fsm: Mesh, tmp_path: Path) -> Iterator[Story]:
-    """A story that begins: all that is in examples/shop is in the cluster, and runs. Ann may read it."""
+    """A story that begins: all that is in examples/shop is in the cluster, and runs. A reader may read it."""
     mesh, *others = sorted((TOP / "examples" / "shop").iterdir(), key=lambda path: path.stem != "mesh")
     control_plane.apply(*yaml.safe_load_all(mesh.read_text("utf-8")))
     fsm.wait_for_injector()
     control_plane.apply(*(item for path in others for item in yaml.safe_load_all(path.read_text("utf-8"))))
-    User(control_plane, "ann").bind("kubectl-fsm-read", NAMESPACE, "fsm-system")
+    User(control_plane, "reader").bind("kubectl-fsm-read", NAMESPACE, "fsm-system")
     yield Story(control_plane, checkout(tmp_path / "kubectl-fsm"))
     for kind in ("deployments", "statefulsets"):
         control_plane.delete(f"/apis/apps/v1/namespaces/{NAMESPACE}/{kind}")

@@ -42,9 +42,10 @@ def unpack(folder: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one process builds, others wait for it
         archive = target / bundle.here().archive
         if not archive.is_file():
-            subprocess.run([sys.executable, "-m", "release.bundle", target], cwd=bundle.TOP, check=True)
+            usual = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
+            subprocess.run([sys.executable, "-m", "release.bundle", target], cwd=bundle.TOP, env=usual, check=True)
         os.utime(target)
-        for old in sorted(kept.glob("*/"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        for old in sorted(filter(Path.is_dir, kept.iterdir()), key=lambda path: path.stat().st_mtime)[:-KEPT]:
             shutil.rmtree(old)
         folder.mkdir(parents=True, exist_ok=True)
         for name in (archive.name, f"{archive.name}.sha256"):
@@ -59,6 +60,7 @@ def _key() -> str:
     listed = subprocess.run(["ldd", *modules], check=True, capture_output=True, text=True).stdout
     libraries = {Path(found).resolve() for found in re.findall(r"=> (/\S+)", listed)}
     facts = [
+        subprocess.run(["strip", "--version"], check=True, capture_output=True, text=True).stdout,
         f"{sys.version} {sys.base_prefix}",
         *(f"{one.name} {one.version}" for one in distributions()),
         *(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in libraries),

@@ -13,7 +13,7 @@ TOP = Path(__file__).parents[2]
 
 def checkout(folder: Path) -> Path:
     """All but what is hidden or built, and in `.venv/bin` the plugin that the tests run."""
-    shutil.copytree(TOP, folder, ignore=shutil.ignore_patterns(".*", "__pycache__", "dist"))
+    shutil.copytree(TOP, folder, ignore=shutil.ignore_patterns(".*", "__pycache__", "dist", "fsm-restart-*"))
     programs = folder / ".venv" / "bin"
     programs.mkdir(parents=True)
     (programs / EXECUTABLE.name).symlink_to(EXECUTABLE)

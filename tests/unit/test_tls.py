@@ -27,9 +27,16 @@ class TestAuthorities:
     @pytest.fixture(autouse=True)
     def elsewhere(self, monkeypatch, tmp_path):
         """An OpenSSL that was built for another system, and a system that keeps its authorities nowhere known."""
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
-        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+        monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda _: None)
+        self.openssl_looks_in(monkeypatch, tmp_path / "none")
         monkeypatch.setattr(tls, "_SYSTEM_AUTHORITIES", (tmp_path / "a.pem", tmp_path / "b.pem"))
+
+    @staticmethod
+    def openssl_looks_in(monkeypatch, folder):
+        there = ssl.DefaultVerifyPaths(None, str(folder), "SSL_CERT_FILE", "", "SSL_CERT_DIR", str(folder))
+        monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: there)
 
     @staticmethod
     def trusted(context):
@@ -44,19 +51,25 @@ class TestAuthorities:
         known = ssl.create_default_context(cafile=certifi.where())
         assert self.trusted(client_context(verify=True)) == self.trusted(known) != []
 
-    def test_an_empty_folder_of_them_is_none(self, monkeypatch, tmp_path):
-        (tmp_path / "empty").mkdir()
-        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "empty"))
-        assert self.trusted(client_context(verify=True))
-
-    @pytest.mark.parametrize("place", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
-    def test_openssls_own_place_comes_first(self, monkeypatch, tmp_path, place):
-        """From a folder OpenSSL reads what it is asked for, when it is asked."""
+    @pytest.mark.parametrize(("name", "falls_back"), [("", True), ("ca-bundle.crt", True), ("1a2b3c4d.0", False)])
+    def test_openssl_finds_in_a_folder_what_is_named_by_a_hash(self, monkeypatch, tmp_path, name, falls_back):
+        """And then it reads what it is asked for, when it is asked."""
         folder = tmp_path / "own"
         folder.mkdir()
-        trustme.CA().cert_pem.write_to_path(folder / "ca.pem")
-        monkeypatch.setenv(place, str(folder / "ca.pem" if place == "SSL_CERT_FILE" else folder))
-        assert len(self.trusted(client_context(verify=True))) == (place == "SSL_CERT_FILE")
+        if name:
+            trustme.CA().cert_pem.write_to_path(folder / name)
+        self.openssl_looks_in(monkeypatch, folder)
+        assert bool(self.trusted(client_context(verify=True))) == falls_back
+
+    @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+    def test_where_the_environment_says_whom_to_trust_nobody_else_is(self, monkeypatch, tmp_path, variable):
+        monkeypatch.undo()
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
+        assert self.trusted(client_context(verify=True)) == []
+        trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+        monkeypatch.setenv(variable, str(tmp_path / "ca.pem"))
+        assert len(self.trusted(client_context(verify=True))) == (variable == "SSL_CERT_FILE")
 
     def test_the_one_that_is_named_stays_alone(self):
         pem = trustme.CA().cert_pem.bytes().decode()
