@@ -59,9 +59,9 @@ def _caveats(folder: Path, entry: dict[str, Any]) -> str:
     return f"On {target.os}/{target.arch} it {found[1]}\n" if found else ""
 
 
-def as_yaml(plugin: dict[str, Any]) -> str:
-    """The manifest as text, paragraphs as blocks."""
-    return yaml.dump(plugin, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+def as_yaml(document: dict[str, Any]) -> str:
+    """A document for people, such as a manifest: keys in their order, paragraphs as blocks."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -6,10 +6,9 @@ https://v1-11.docs.kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/ .
 
 from typing import Any
 
-import yaml
-
 from kubectl_fsm import cli, commands
 from kubectl_fsm.usage import Option, Usage, read
+from release.krew import as_yaml
 
 _HEAD = "# Written by `make docs` from the usage texts of the verbs.\n"
 _KUBECTL = {"namespace", "context", "cluster", "user", "kubeconfig", "as", "as-group", "request-timeout", "v", "help"}
@@ -31,17 +30,7 @@ def page(_: str) -> str:
         "flags": _flags(top),
         "tree": [_verb(verb, usage) for verb, usage in verbs.items()],
     }
-    return _HEAD + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Texts of several lines stand as they are."""
-
-    def represent_str(self, data: str) -> yaml.ScalarNode:
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
-
-
-_Dumper.add_representer(str, _Dumper.represent_str)
+    return _HEAD + as_yaml(document)
 
 
 def _verb(verb: str, usage: Usage) -> dict[str, Any]:
