@@ -20,7 +20,6 @@ from kubectl_fsm.cluster.interface import (
     Cluster,
     Resource,
 )
-from kubectl_fsm.commands.editing import EditCommand
 from kubectl_fsm.completion.cursor import OPTION, VERB, Cursor
 from kubectl_fsm.errors import FsmError
 from kubectl_fsm.fields import Object
@@ -180,6 +179,8 @@ def _configured(request: Request) -> Iterator[Candidate]:
     given = request.cursor.words.values
     if "--remove" not in given and "--replace" not in given:
         return
+    from kubectl_fsm.commands.editing import EditCommand  # noqa: PLC0415 - 50 ms to load, and words alone need none of it
+
     values = {name: value for name, value in given.items() if name != "--replace"} | {"--remove": []}
     removal = request.cursor._replace(words=Words(values, ()))  # to be taken out, a value may be anything
     command = commands.load(request.cursor.verb).parse(removal.arguments(**{request.cursor.wanted: ["0"]}))
