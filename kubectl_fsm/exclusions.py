@@ -93,7 +93,12 @@ def range_bits(text: str) -> tuple[int, int] | None:
     length = _length(mask)
     first, second, third, fourth = (int(octet) for octet in address.split("."))
     number = first << 24 | second << 16 | third << 8 | fourth
-    return number >> (_IPV4_BITS - length) << (_IPV4_BITS - length), length
+    return beginning(number, length), length
+
+
+def beginning(address: int, length: int) -> int:
+    """The first address of the range with a prefix of this length around an address."""
+    return address >> _IPV4_BITS - length << _IPV4_BITS - length
 
 
 def network(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from kubectl_fsm import services, tracing
 from kubectl_fsm.checks.views import Scene, WorkloadView
 from kubectl_fsm.errors import InvalidObject
-from kubectl_fsm.exclusions import range_bits
+from kubectl_fsm.exclusions import beginning, range_bits
 from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import Upcoming
 from kubectl_fsm.meshes import EXCLUDED_RANGES, INCLUDED_RANGES, INTERFACES, OUTBOUND_PORTS
@@ -73,7 +73,7 @@ class Callers:
         The rules are asked once for all doors that are in the same ranges.
         """
         address = _number(door.port.address)
-        alike = door.assumed, *(bits for bits in self._ranges if _beginning(address, bits[1]) == bits[0])
+        alike = door.assumed, *(bits for bits in self._ranges if beginning(address, bits[1]) == bits[0])
         if alike not in self._steps:
             dial = Dial(door.port.address, door.number, assumed=door.assumed)
             self._steps[alike] = tracing.outbound(CALL, self._side, dial)
@@ -139,7 +139,7 @@ class Kindred:
     def near(self, door: Door) -> Sequence[Kin]:
         """Those with an entry that may be for a door; to all others it is nothing special."""
         address = _number(door.port.address)
-        around = ((_beginning(address, length), length) for length in self._lengths)
+        around = ((beginning(address, length), length) for length in self._lengths)
         found = {*self._wide, *self._by_port.get(str(door.number), ())}
         found.update(place for bits in around for place in self._by_range.get(bits, ()))
         return [self._kin[place] for place in sorted(found)]
@@ -150,11 +150,6 @@ def _number(address: str) -> int:
     """An IPv4 address as a number."""
     bits = range_bits(f"{address}/32")
     return bits[0] if bits else -1
-
-
-def _beginning(address: int, length: int) -> int:
-    """The first address of the range of this length around an address."""
-    return address >> 32 - length << 32 - length
 
 
 def bypassing(scene: Scene, door: Door) -> Sequence[tuple[Callers, Step]]:

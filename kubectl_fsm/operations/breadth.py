@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-from kubectl_fsm.exclusions import Entry, range_bits
+from kubectl_fsm.exclusions import Entry, beginning, range_bits
 from kubectl_fsm.meshes import Item
 
 
@@ -45,7 +45,7 @@ class Breadth:
             yield from ((length, entry.value[:length]) for length in self._lengths if length <= len(entry.value))
         elif entry.list.item is Item.RANGE and (bits := range_bits(entry.value)):
             start, own = bits
-            yield from ((length, start >> 32 - length << 32 - length) for length in self._lengths if length <= own)
+            yield from ((length, beginning(start, length)) for length in self._lengths if length <= own)
 
 
 def _own(entry: Entry) -> tuple[int, object] | None:
