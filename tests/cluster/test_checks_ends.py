@@ -35,18 +35,21 @@ def served(control_plane, group, version, kind):
         control_plane.kubectl("delete", "crd", name, "--wait=true")
 
 
+def furnish(control_plane, redis):
+    """Put `web` and two pods of `redis` behind its Service into a namespace; the pods of `redis`, ready."""
+    name = redis["metadata"]["namespace"]
+    control_plane.apply(workloads.deployment("web", name), redis, service("redis", name, "redis", **PORT))
+    ready_pods(control_plane, name, "web")
+    pods = ready_pods(control_plane, name, "redis", 2)
+    wait_for_endpoints(control_plane, name, "redis", 2)
+    return pods
+
+
 @pytest.fixture
 def shop(control_plane, mesh):
     """A namespace in the mesh: `web` calls, `redis` serves port 8080 behind port 6379 of its Service."""
     name = mesh.namespace()
-    control_plane.apply(
-        workloads.deployment("web", name),
-        workloads.stateful_set("redis", name, replicas=2),
-        service("redis", name, "redis", **PORT),
-    )
-    ready_pods(control_plane, name, "web")
-    ready_pods(control_plane, name, "redis", 2)
-    wait_for_endpoints(control_plane, name, "redis", 2)
+    furnish(control_plane, workloads.stateful_set("redis", name, replicas=2))
     return name
 
 
@@ -54,14 +57,7 @@ def shop(control_plane, mesh):
 def shop_of_fsm(control_plane, fsm):
     """A namespace with `redis` behind its Service, and the addresses of its two pods."""
     shop = fsm.namespace()
-    control_plane.apply(
-        workloads.deployment("web", shop),
-        workloads.deployment("redis", shop, replicas=2),
-        service("redis", shop, "redis", **PORT),
-    )
-    ready_pods(control_plane, shop, "web")
-    pods = ready_pods(control_plane, shop, "redis", 2)
-    wait_for_endpoints(control_plane, shop, "redis", 2)
+    pods = furnish(control_plane, workloads.deployment("redis", shop, replicas=2))
     return shop, [pod["status"]["podIP"] for pod in pods]
 
 
