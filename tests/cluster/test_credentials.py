@@ -50,6 +50,8 @@ def bound(control_plane, user):
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
         },
     )
+    may = ("auth", "can-i", "get", "namespaces", f"--as={user}")
+    control_plane.wait(lambda: control_plane.kubectl(*may, check=False).stdout == "yes\n", "the right counts")
 
 
 class TestLogin:

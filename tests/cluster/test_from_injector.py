@@ -154,7 +154,7 @@ def test_a_webhook_that_is_gone(control_plane, fsm, fsm_plugin):
     finally:
         back = {"metadata": {"name": kept["metadata"]["name"]}, "webhooks": kept["webhooks"]}
         control_plane.api("POST", path.rpartition("/")[0], back)
-        control_plane.wait(lambda: fsm._injects(shop), "the injector is asked again")
+        fsm.wait_for_webhook()
     assert (found["state"], found["same"]) == ("not-injected", False)
     (note,) = found["notes"]
     assert note.endswith("kubectl get mutatingwebhookconfigurations has to show fsm-inject.k8s.io")

@@ -80,11 +80,11 @@ def test_what_the_cluster_makes_of_random_lists_is_what_the_generator_says(contr
 
 
 @pytest.fixture(params=["in Go", "stand-in"])
-def namespace(request, fsm):
-    """A namespace of the mesh, under either injector: what they decide is one contract."""
+def either(request, fsm):
+    """The mesh under either injector: what they decide is one contract."""
     if request.param == "stand-in":
         request.getfixturevalue("faulty_injector")
-    return fsm.namespace()
+    return fsm
 
 
 def with_volume(pod):
@@ -126,15 +126,15 @@ def unchanged(_):
         ({}, annotated(PORTS, ""), f"Invalid port value '' specified for annotation '{PORTS}'"),
     ],
 )
-def test_which_pods_are_injected(control_plane, namespace, metadata, change, outcome):
-    control_plane.api("PATCH", f"/api/v1/namespaces/{namespace}", {"metadata": metadata}, MERGE_PATCH)
+def test_which_pods_are_injected(control_plane, either, metadata, change, outcome):
+    namespace = either.namespace(**metadata)
     pod = workloads.pod("web", namespace)
     change(pod)
     if outcome in {"injected", "left"}:
         made = create(control_plane, namespace, pod)
         injected = outcome == "injected"
-        assert ("initContainers" in made["spec"]) is injected
-        assert [one["name"] for one in made["spec"]["containers"]] == (["web", "sidecar"] if injected else ["web"])
+        names = [one["name"] for one in made["spec"].get("initContainers", []) + made["spec"]["containers"]]
+        assert names == (["fsm-init", "web", "sidecar"] if injected else ["web"])
         assert ("fsm-proxy-uuid" in made["metadata"]["labels"]) is injected
     else:
         with pytest.raises(ApiFailure) as refused:
@@ -168,10 +168,9 @@ def test_the_injectors_make_the_same_pod(control_plane, fsm):
         assert made() == by_program
 
 
-def test_node_level_reads_no_list_and_adds_nothing_but_the_label(control_plane, fsm, namespace):
-    fsm.set(interceptionMode="NodeLevel")
-    metadata = {"annotations": {METRICS: "on"}}
-    control_plane.api("PATCH", f"/api/v1/namespaces/{namespace}", {"metadata": metadata}, MERGE_PATCH)
+def test_node_level_reads_no_list_and_adds_nothing_but_the_label(control_plane, either):
+    either.set(interceptionMode="NodeLevel")
+    namespace = either.namespace(annotations={METRICS: "on"})
     made = create(control_plane, namespace, workloads.pod("web", namespace, {PORTS: "bad"}))
     assert "initContainers" not in made["spec"]
     assert [container["name"] for container in made["spec"]["containers"]] == ["web"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tests.support.control_plane import APPLY_PATCH, MERGE_PATCH, ControlPlane
+from tests.support.control_plane import APPLY_PATCH, MERGE_PATCH, ApiFailure, ControlPlane
 from tests.support.injector import Program, StandIn, Webhook
 from tests.support.workloads import Object, crd, pod, pod_template
 
@@ -190,8 +190,7 @@ class Mesh:
             cluster.api("POST", self._deployments, control_plane_deployment(flavour, part))
         self._injector.start()
         self._webhook.register()
-        probe = self.namespace()
-        cluster.wait(lambda: self._injects(probe), f"the injector of {flavour.title} answers")
+        self.wait_for_webhook()
         self.empty()
 
     def uninstall(self) -> None:
@@ -216,6 +215,11 @@ class Mesh:
         """
         self.cluster.wait(self._injector.up_to_date, "the injector has seen the MeshConfig")
 
+    def wait_for_webhook(self) -> None:
+        """Return when new pods are injected: for after a change to the webhook, of which the API server learns later."""
+        probe = self.namespace()
+        self.cluster.wait(lambda: self._injects(probe), f"the injector of {self.flavour.title} is asked, and answers")
+
     @contextmanager
     def faulty_injector(self) -> Iterator[StandIn]:
         """While the block runs a stand-in is in the injector's place, without faults but those that a test sets."""
@@ -230,14 +234,19 @@ class Mesh:
             replaced.start()
             self._injector = replaced
 
-    def stop_injecting(self) -> None:
-        """Leave pods as they are written from now on."""
-        self._webhook.remove()
+    def namespace(
+        self, labels: Mapping[str, str] | None = None, annotations: Mapping[str, str | None] | None = None
+    ) -> str:
+        """A new namespace in the mesh, with injection enabled, and with these; in it until `empty`.
 
-    def namespace(self) -> str:
-        """A new namespace in the mesh, with injection enabled; in it until `empty`."""
-        labels = {self._monitored_by: self.flavour.name}
-        name = self.cluster.new_namespace(labels, {f"{self.flavour.prefix}sidecar-injection": "enabled"})
+        An annotation that is None is left out. Labels are given here, as the API server's admission learns of those
+        that are added later from a watch, some time after.
+        """
+        injection = {f"{self.flavour.prefix}sidecar-injection": "enabled"}
+        name = self.cluster.new_namespace(
+            {self._monitored_by: self.flavour.name} | dict(labels or {}),
+            {key: value for key, value in (injection | dict(annotations or {})).items() if value is not None},
+        )
         self._namespaces.append(name)
         return name
 
@@ -273,7 +282,11 @@ class Mesh:
         return f"/apis/apps/v1/namespaces/{self.flavour.namespace}/deployments"
 
     def _injects(self, namespace: str) -> bool:
-        answer = self.cluster.api("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod("probe", namespace))
+        path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
+        try:
+            answer = self.cluster.api("POST", path, pod("probe", namespace))
+        except ApiFailure:  # the injector is not there yet
+            return False
         return f"{self.flavour.name}-proxy-uuid" in answer["metadata"]["labels"]
 
 
