@@ -1,4 +1,6 @@
-"""The bundle for the machine that this runs on: `python -m release.bundle [FOLDER]`, which is dist/ unless it is said.
+"""The bundle for the machine that this runs on, in FOLDER or in dist/; run with `python -m`.
+
+Usage: release.bundle [FOLDER]
 
 A folder with the program, a Python and all it needs, in an archive, with its SHA-256 in a file beside it. Two builds from
 the same sources, packages and `SOURCE_DATE_EPOCH` are the same to the byte.
@@ -18,6 +20,8 @@ import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
+
+from docopt import docopt
 
 from kubectl_fsm import __version__
 from release import licences
@@ -59,11 +63,11 @@ def here() -> Platform:
 def build(folder: Path) -> Path:
     """Build the bundle, and return its archive in `folder`.
 
-    Raises `subprocess.CalledProcessError` where PyInstaller fails, and LookupError where the result would not run, or
-    holds what nobody has a licence for.
+    Raises `subprocess.CalledProcessError` where PyInstaller fails, and LookupError where `SOURCE_DATE_EPOCH` is no number,
+    or the result would not run, or holds what nobody has a licence for.
     """
     target = here()
-    epoch = int(os.environ.get("SOURCE_DATE_EPOCH") or _EPOCH)
+    epoch = _epoch()
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="kubectl-fsm-") as name:
         scratch = Path(name)
@@ -75,7 +79,15 @@ def build(folder: Path) -> Path:
         (content / "THIRD-PARTY-LICENSES").write_text(licences.of(sources), "utf-8")
         (content / "README").write_text(_readme(target, content), "utf-8")
         _forget_folders(content)
-        return _pack(content, folder / target.archive, max(epoch, _EPOCH))
+        return _pack(content, folder / target.archive, epoch)
+
+
+def _epoch() -> int:
+    """The time that files of the bundle have, in seconds since 1970, but not before what a zip file can tell."""
+    text = os.environ.get("SOURCE_DATE_EPOCH") or str(_EPOCH)
+    if not text.isdecimal():
+        raise LookupError(f"SOURCE_DATE_EPOCH is seconds since 1970, not {text!r}")
+    return max(int(text), _EPOCH)
 
 
 def digest(path: Path) -> str:
@@ -212,9 +224,8 @@ def _mode(path: Path) -> int:
 
 
 def main() -> int:
-    folder = Path(sys.argv[1]) if sys.argv[1:] else TOP / "dist"
     try:
-        archive = build(folder)
+        archive = build(Path(docopt(__doc__)["FOLDER"] or TOP / "dist"))
     except (LookupError, OSError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,6 @@
-"""krew's manifest for the bundles in a folder: `python -m release.krew FOLDER [URL [HOMEPAGE]]` writes FOLDER/krew/fsm.yaml.
+"""krew's manifest for the bundles in a folder, written to FOLDER/krew/fsm.yaml; run with `python -m`.
+
+Usage: release.krew FOLDER [URL [HOMEPAGE]]
 
 URL is where the archives will lie. Without it the manifest has the placeholder of krew-manifest.yaml, and serves
 `kubectl krew install --manifest … --archive …`.
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from docopt import docopt
 
 from kubectl_fsm import __version__
 from release.bundle import PROGRAM, TOP, Platform, digest
@@ -76,10 +79,11 @@ _Dumper.add_representer(str, _text)
 
 
 def main() -> int:
-    folder, *more = sys.argv[1:]
-    target = Path(folder, "krew", "fsm.yaml")
+    given = docopt(__doc__)
+    folder = Path(given["FOLDER"])
+    target = folder / "krew" / "fsm.yaml"
     try:
-        text = as_yaml(manifest(Path(folder), *more))
+        text = as_yaml(manifest(folder, given["URL"] or "", given["HOMEPAGE"] or ""))
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, "utf-8")
     except (LookupError, OSError) as error:
