@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kubectl_fsm import fields, workloads
-from kubectl_fsm.exclusions import Effective, Problem, address_share, atoi, covers, judged
+from kubectl_fsm.exclusions import Effective, Problem, address_share, atoi, covers, judged, network
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import (
     EXCLUDED_RANGES,
@@ -122,13 +122,15 @@ class _Lookup:
 
 
 def _questions(ports: set[int], old: Effective, new: Effective) -> Iterator[str]:
-    """What takes much of the mesh away by one edit. `ports` are those of the containers."""
+    """What takes much of the mesh away by one edit, or more than it looks. `ports` are those of the containers."""
     before = old.keys()
     added = [entry for entry in new.entries if entry.key not in before]
     share = sum(address_share(entry.value) for entry in added if entry.list is EXCLUDED_RANGES)
     if share > _WIDE:
         yield f"the new ranges exclude {min(share, 1):.0%} of all addresses"
     for entry in added:
+        if entry.list.item is Item.RANGE and (whole := network(entry.value)) != entry.value:
+            yield f"{entry.value} is all of {whole} to iptables"
         if entry.list is INTERFACES and (interface := vital(entry.value)):
             yield f"{entry.value} is the interface of {VITAL_INTERFACES[interface]}"
     yield from _inclusion_questions(old, new)

@@ -39,6 +39,7 @@ def untouched(fsm, before):
         (("exclude-port", "8080", "--inbound"), 1, "no port of the containers is intercepted any more"),
         (("exclude-ip", "fd00::/8"), 2, "is IPv6"),
         (("exclude-ip", "0.0.0.0/2"), 1, "the new ranges exclude 25% of all addresses"),
+        (("exclude-ip", "10.0.0.1/8"), 1, "10.0.0.1/8 is all of 10.0.0.0/8 to iptables"),
         (("exclude-ip", "$(id)10.0.0.0/8"), 2, "is not an IPv4 range"),
         (("include-ip", "10.0.0.0/8"), 1, "the first included range"),
         (("exclude-interface", "+"), 2, "'+' is not the name of a network interface"),
@@ -388,7 +389,7 @@ def test_osms_crd_takes_what_the_plugin_lets_through(osm, fsm_plugin):
         ("exclude-port", "1", "65535"),
         ("exclude-interface", "net1"),
     ):
-        done = fsm_plugin.run(*args)
+        done = fsm_plugin.run(*args, "--yes")
         assert done.returncode == 0, done.stderr
     traffic = osm.meshconfig()["spec"]["traffic"]
     assert traffic["outboundIPRangeExclusionList"] == ["10.0.0.0/8", "2.2.2.2/24"]

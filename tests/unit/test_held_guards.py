@@ -33,6 +33,7 @@ DEFAULT = "a pod's default route: all its traffic bypasses the sidecar"
         (["exclude-interface", "eth1", "eth", "veth+", "eth0.1"], []),
         (["exclude-ip", "16.0.0.0/4"], []),
         (["exclude-ip", "16.0.0.0/4", "10.0.0.0/32"], ["the new ranges exclude 6% of all addresses"]),
+        (["exclude-ip", "10.0.0.7/24", "10.0.1.7", "10.0.2.0/24"], ["10.0.0.7/24 is all of 10.0.0.0/24 to iptables"]),
         (["exclude-ip", "32.0.0.0/3"], ["the new ranges exclude 12% of all addresses"]),
         (["exclude-ip", "0.0.0.0/0", "10.0.0.0/8"], ["the new ranges exclude 100% of all addresses"]),
         (
