@@ -352,14 +352,23 @@ class Comparison:
 
     def outdated(self, pods: Sequence[Object], annotations: Mapping[str, str], spec: Object) -> int:
         """How many of the pods have the mesh's init container with rules other than the next pod would get."""
-        injected = [pod for pod in pods if carries(pod, self._installation.mesh)]
+        wanted = self._wanted(annotations, spec)
+        return sum(runs is None or wanted is None or differs(runs, wanted) for runs in self._running(pods))
+
+    def pending(self, pods: Sequence[Object], annotations: Mapping[str, str], spec: Object) -> Sequence[str]:
+        """What the next pod gains and loses against any of these, as `difference` has it; nothing where that is unknown."""
+        wanted = self._wanted(annotations, spec)
+        texts = [text for runs in self._running(pods) if runs and wanted for text in difference(runs, wanted)]
+        return list(dict.fromkeys(texts))
+
+    def _running(self, pods: Sequence[Object]) -> Iterator[Effective | None]:
+        return (self.runs(pod) for pod in pods if carries(pod, self._installation.mesh))
+
+    def _wanted(self, annotations: Mapping[str, str], spec: Object) -> Effective | None:
         try:
-            wanted = (
-                effective(self._installation.injector, annotations, spec) if self._installation.intercepts else None
-            )
+            return effective(self._installation.injector, annotations, spec) if self._installation.intercepts else None
         except (InvalidExclusion, InvalidObject):
-            return len(injected)
-        return sum(runs is None or wanted is None or differs(runs, wanted) for runs in map(self.runs, injected))
+            return None
 
     def runs(self, pod: Object) -> Effective | None:
         """What the pod's init container programs; None where it has none, or one that cannot be read."""

@@ -171,7 +171,7 @@ class Edit:
             raise Refused("; ".join(found.refusals), "nothing was written")
         yield from (event for event in self.first if event.text not in self._said)
         self._said.update(event.text for event in self.first)
-        yield from self._warn([*found.warnings, *self._mode_warnings()])
+        yield from self._warn([*found.warnings, *self._mode_warnings(), *self._pending(cases)])
         if self.cluster.remote:
             yield from self._check_keepers(before, wanted)
         return found
@@ -205,6 +205,20 @@ class Edit:
         if mode == "ebpf" and isinstance(self.place, AnnotationPlace):
             return [f"{text}; pod annotations count there, but not as iptables rules"]
         return [f"{text}, and this list is not used"]
+
+    def _pending(self, cases: Sequence[Case]) -> Sequence[str]:
+        """What a pod template's rollout brings besides the edit: what was configured before, and only new pods have."""
+        if not isinstance(self.place, AnnotationPlace) or not self.place.template:
+            return ()
+        compare = interception.Comparison(self.installation)
+        found = [
+            text
+            for case in cases
+            if case.subject
+            for text in compare.pending(case.subject.pods, case.before.annotations, case.before.spec)
+        ]
+        what = ", ".join(dict.fromkeys(found))
+        return [f"new pods of {self.place.title} also get what is pending already: {what}"] if what else ()
 
     def _check_keepers(self, before: Object, wanted: Object) -> Generator[Event, bool, None]:
         paths = [self.place.path(change.list) for change in self.changes]

@@ -221,6 +221,30 @@ def test_what_an_edit_of_one_workload_does(obj, scope, first, consequence):
     assert report.undo == f"kubectl fsm exclude-port --remove 80 {scope} -n shop --context=prod"
 
 
+REDIS = meshconfig(outboundPortExclusionList=[6379])
+WITH_REDIS = render("fsm-1.5", {}, REDIS["spec"])
+
+
+@pytest.mark.parametrize(
+    ("objects", "words", "pending"),
+    [
+        ([REDIS, deployment(), running("web-1")], WEB, "+6379 outbound-port"),
+        ([REDIS, deployment(), running("web-1"), running("web-2", script=WITH_REDIS)], WEB, "+6379 outbound-port"),
+        ([meshconfig(), deployment(annotations={IN: "22"}), running("web-1", script=WITH_REDIS)], WEB,
+         "-6379 outbound-port, +22 inbound-port"),
+        ([REDIS, deployment(), running("web-1", script=WITH_REDIS)], WEB, ""),
+        ([REDIS, deployment(), running("web-1", script="who knows")], WEB, ""),
+        ([REDIS, deployment(), deployment("api"), running("api-1", owner="api")], WEB, ""),
+        ([REDIS, pod("alone", OLD, uid="alone")], ["--pod=alone", "-n", "shop"], ""),
+        ([REDIS, deployment(), running("web-1")], [], ""),
+    ],
+)  # fmt: skip
+def test_what_the_rollout_of_an_edit_brings_besides_is_said_before_it(objects, words, pending):
+    _, events = carry_out(Remote(NAMESPACE, *objects), "exclude-port", "80", *words)
+    expected = [f"new pods of deploy/web also get what is pending already: {pending}"] if pending else []
+    assert [text for text in texts(events, Warned) if "pending" in text] == expected
+
+
 def test_a_dry_run_writes_nothing():
     cluster = Remote(meshconfig(), NAMESPACE, deployment())
     assert carry_out(cluster, "exclude-port", "80", *WEB, "--dry-run=client")[0].result == "edited"
