@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import hypothesis
 import pytest
 
-from kubectl_fsm.netfilter.kernel import BACKENDS, missing
 from tests.support import shapes, tools
 from tests.support.control_plane import ControlPlane
 from tests.support.injector import StandIn
@@ -20,11 +20,14 @@ from tests.support.plugin import Plugin
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("untimed")
 
-NO_CONTROL_PLANE = "no control plane"
-NO_KERNEL = "no kernel"
-NO_BUNDLE = "no bundle"
+NOT_HERE = "not here: "
 FLAVOURS = {"fsm": FSM, "osm": OSM, "osm_edge": OSM_EDGE}
 """By the name of the fixture that installs it."""
+
+
+def give_up(reason: str) -> None:
+    """Skip what cannot be tried on this machine, which the run's summary says loudly; with CI=true it fails."""
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{NOT_HERE}{reason}")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,8 +50,8 @@ def pytest_runtest_call() -> Generator[None, object, object]:
 def programs() -> dict[str, Path]:
     """The programs of the control plane, by name. Where one is missing the test is skipped; with CI=true it fails."""
     if missing := tools.missing():
-        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        give_up(f"{NO_CONTROL_PLANE}: {', '.join(missing)} not found; `make control-plane` builds them with Go")
+        where = "`make control-plane` builds them with Go; KUBEBUILDER_ASSETS or PATH may hold them"
+        give_up(f"no control plane: {', '.join(missing)} not found; {where}")
     return tools.find()
 
 
@@ -172,37 +175,15 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the figures, and say loudly what a run without a control plane or a kernel has not tested."""
+    """Print the figures, and say loudly what could not be tested here, and why."""
     figures = terminalreporter.config.stash.get(FIGURES, [])
     if figures:
         terminalreporter.section("figures")
         for line in figures:
             terminalreporter.write_line(line)
-    lines = [*_without_control_plane(_untested(terminalreporter, NO_CONTROL_PLANE))]
-    lines += _without_kernel(_untested(terminalreporter, NO_KERNEL))
-    if count := _untested(terminalreporter, NO_BUNDLE):
-        lines.append(f"{count} tests need a bundle, which is built with binutils, and did not run.")
-    if lines:
+    skipped = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])]
+    reasons = Counter(reason.partition(NOT_HERE)[2] for reason in skipped if NOT_HERE in reason)
+    if reasons:
         terminalreporter.section("NOT TESTED", sep="!", red=True, bold=True)
-        for line in lines:
-            terminalreporter.write_line(line, red=True, bold=True)
-
-
-def _untested(terminalreporter: pytest.TerminalReporter, reason: str) -> int:
-    """How many tests did not run for that reason."""
-    reports = [report for outcome in ("skipped", "error") for report in terminalreporter.stats.get(outcome, [])]
-    return sum(reason in str(report.longrepr) for report in reports)
-
-
-def _without_control_plane(count: int) -> Iterator[str]:
-    if count:
-        yield f"{count} tests need a control plane and did not run."
-        lacking = ", ".join(tools.missing())
-        yield f"Missing: {lacking}. `make control-plane` builds them with Go; KUBEBUILDER_ASSETS or PATH may hold them."
-
-
-def _without_kernel(count: int) -> Iterator[str]:
-    if count:
-        lacking = {backend: text for backend in BACKENDS if (text := missing(backend))}
-        yield f"{count} tests need the kernel's netfilter and did not run."
-        yield f"Missing: {'; '.join(f'for {backend}, {text}' for backend, text in lacking.items())}."
+        for reason, count in reasons.items():
+            terminalreporter.write_line(f"{count} tests did not run: {reason}", red=True, bold=True)

@@ -27,7 +27,7 @@ from packaging.requirements import Requirement
 import kubectl_fsm
 from kubectl_fsm.netfilter.kernel import missing
 from release import bundle, licences
-from tests.conftest import NO_KERNEL
+from tests.conftest import give_up
 from tests.support import workloads
 from tests.support.api_server import ApiServer, SocksProxy, kubeconfig, running
 from tests.support.plugin import EXECUTABLE, Plugin
@@ -247,8 +247,7 @@ class TestEnvironment:
 
     def test_the_kernel_is_asked(self, program):
         if lacking := missing():
-            give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-            give_up(f"{NO_KERNEL}: {lacking} is needed")
+            give_up(f"no kernel: {lacking} is needed")
         ours, theirs = (
             run(one, "trace", "deploy/web", "svc/redis:6379", "-n", "shop", "-f", SHOP, "--kernel", "-o", "json")
             for one in (program, EXECUTABLE)
@@ -261,7 +260,7 @@ class TestEnvironment:
 def alone(program, tmp_path):
     """Runs the program where there is the bundle, and what it says that it needs: no Python, no certificates."""
     if os.geteuid():
-        pytest.skip("only root may change the root folder")
+        give_up("no kernel: only root may change the root folder")
     root = tmp_path / "root"
     shutil.copytree(program.parent, root / "opt")
     shutil.copytree(SHOP, root / "shop")
