@@ -19,7 +19,7 @@ POD = fields.mask(
     *(f"metadata.{name}" for name in ("name", "namespace", "uid", "labels", "annotations", "deletionTimestamp")),
     *(f"metadata.ownerReferences.{name}" for name in ("apiVersion", "kind", "name", "uid", "controller")),
     *(f"metadata.managedFields.{name}" for name in ("manager", "time", "fieldsV1.f:metadata.f:annotations")),
-    *(f"spec.initContainers.{name}" for name in ("name", "command", "args", "restartPolicy", _USER)),
+    *(f"spec.initContainers.{name}" for name in ("name", "command", "args", "restartPolicy", "ports", _USER)),
     *(f"spec.containers.{name}" for name in ("name", "ports", _USER)),
     *(f"spec.{name}" for name in ("hostNetwork", "nodeSelector", "volumes.name", "serviceAccountName", _USER)),
     *("status.phase", "status.podIPs.ip"),
@@ -255,7 +255,7 @@ def container_ports(pod: Object, sidecar: str) -> set[int]:
     """The TCP ports that the application's containers, all but the sidecar, say they listen on."""
     return {
         port["containerPort"]
-        for container in fields.parts(pod, "spec", "containers")
+        for _, container in side_by_side(pod)
         if container.get("name") != sidecar
         for port in fields.items(container, "ports")
         if port.get("protocol", "TCP") == "TCP" and isinstance(port.get("containerPort"), int)

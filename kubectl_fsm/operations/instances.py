@@ -19,6 +19,8 @@ _MOST_REPLICAS = 250
 """How many pods a workload in files is taken to have, at most: more would say nothing new."""
 _SOME_NODE = "a node"
 """The name, which none has, of the node of a pod to come, where only those on the client's node count."""
+_SIDECARS = [mesh.sidecar for mesh in MESHES]
+"""No set: a name that somebody made a list has no hash."""
 
 
 class Instance(NamedTuple):
@@ -223,26 +225,25 @@ def target_port(service: Object, index: int, pod: Object) -> int | None:
 
 def application(pod: Object) -> Iterator[int]:
     """Where in a pod's list of containers the application's are: all but the sidecar."""
-    sidecars = [mesh.sidecar for mesh in MESHES]  # no set: a name that somebody made a list has no hash
     containers = fields.items(pod, "spec", "containers")
-    return (index for index, one in enumerate(containers) if one.get("name") not in sidecars)
+    return (index for index, one in enumerate(containers) if one.get("name") not in _SIDECARS)
 
 
 def container_port(pod: Object, name: str) -> int | None:
-    """The number of the TCP container port of that name; None where no container has one."""
-    everywhere = range(len(fields.items(pod, "spec", "containers")))
-    return next((number for known, number in _container_ports(pod, everywhere) if known == name), None)
+    """The number of the TCP container port of that name; None where no container that goes on running has one."""
+    return next((number for _, known, number in _container_ports(pod) if known == name), None)
 
 
 def container_ports(pod: Object) -> Sequence[int]:
     """The TCP ports that the application's containers say they listen on."""
-    return sorted({number for _, number in _container_ports(pod, application(pod))})
+    return sorted({number for container, _, number in _container_ports(pod) if container not in _SIDECARS})
 
 
-def _container_ports(pod: Object, containers: Iterable[int]) -> Iterator[tuple[str, int]]:
-    for container in containers:
-        at: tuple[Step, ...] = ("spec", "containers", container, "ports")
+def _container_ports(pod: Object) -> Iterator[tuple[object, str, int]]:
+    """Each with the name of its container and its own."""
+    for place, container in workloads.side_by_side(pod):
+        at: tuple[Step, ...] = (*place, "ports")
         for index, port in enumerate(fields.items(pod, *at)):
             number = services.port_number(pod, *at, index, "containerPort")
             if number is not None and (port.get("protocol") or services.TCP) == services.TCP:
-                yield fields.text(pod, *at, index, "name"), number
+                yield container.get("name"), fields.text(pod, *at, index, "name"), number

@@ -484,6 +484,17 @@ def test_target_ports_of_files(port, number):
     assert [one.port for one in route.dials[0].endpoints] == [number]
 
 
+@pytest.mark.parametrize(("policy", "numbers"), [({"restartPolicy": "Always"}, [9100]), ({}, [])])
+def test_a_target_port_of_a_container_that_is_started_before_the_others(policy, numbers):
+    """It counts if it goes on running beside them."""
+    api = workload()
+    pod = api["spec"]["template"]["spec"]
+    pod["initContainers"] = [{"name": "exporter", "ports": [{"name": "metrics", "containerPort": 9100}], **policy}]
+    metrics = service({"port": 80, "targetPort": "metrics"})
+    route = found("svc/api:80", meshconfig(), NAMESPACE, deployment(), api, metrics, cluster=Files)
+    assert [one.port for one in route.dials[0].endpoints] == numbers
+
+
 def test_a_cluster_ip_that_files_lack_has_a_stand_in():
     objects = [meshconfig(), NAMESPACE, deployment(), workload()]
     without = service(PORT, clusterIP="")

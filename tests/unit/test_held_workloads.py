@@ -144,4 +144,9 @@ def test_ports_of_the_application():
         {"name": "api", "ports": [{"containerPort": 443, "protocol": "TCP"}, {"containerPort": "x"}]},
         {"name": "sidecar", "ports": [{"containerPort": 15001}]},
     ]
-    assert workloads.container_ports({"spec": {"containers": containers}}, "sidecar") == {80, 443}
+    before = [
+        {"name": "metrics", "restartPolicy": "Always", "ports": [{"containerPort": 9100}]},
+        {"name": "migration", "ports": [{"containerPort": 9200}]},
+    ]
+    spec = {"containers": containers, "initContainers": before}
+    assert workloads.container_ports({"spec": spec}, "sidecar") == {80, 443, 9100}

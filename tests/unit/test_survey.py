@@ -35,7 +35,12 @@ def full():
     made["spec"]["containers"][0] |= {"env": [{"name": "A", "value": "x"}]}
     made["spec"]["containers"].append({"name": "other", "securityContext": {"runAsUser": 1, "runAsGroup": 2}})
     made["spec"]["initContainers"].append(
-        {"name": "second", "restartPolicy": "Always", "securityContext": {"runAsUser": 3}}
+        {
+            "name": "second",
+            "restartPolicy": "Always",
+            "ports": [{"containerPort": 9100}],
+            "securityContext": {"runAsUser": 3},
+        }
     )
     made["spec"]["securityContext"] = {"runAsUser": 4, "fsGroup": 5}
     made["status"] = {
