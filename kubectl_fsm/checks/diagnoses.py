@@ -79,7 +79,8 @@ def no_right(case: Case, _: object) -> Diagnosis:
     found = case.view.installation
     where = ["-n", found.namespace, "--type=merge", "-p", patch]
     command = mending.kubectl(case.view.scene, "patch", f"MeshConfig/{found.config_name}", *where)
-    return Diagnosis(means, f"{command} && {mending.anew(case.view, '--all-pods')}")
+    anew = mending.anew(case.view, "--all-pods")
+    return Diagnosis(means, f"{command} && {anew}" if anew.startswith("kubectl ") else f"{command}; then: {anew}")
 
 
 def no_module(*_: object) -> Diagnosis:

@@ -76,13 +76,14 @@ def anew(workload: Workload) -> str:
 
 
 def _otherwise(workload: Workload) -> str:
-    """What to do about a workload that no restart replaces the pods of; empty for all others."""
+    """What to do, or to know, about a workload that no restart replaces the pods of; empty for all others."""
     top = workload.top.object
     if workload.bare and applied.ANNOTATION not in fields.annotations(top):
         return "delete the pod and apply its first manifest; its live one keeps the old rules"
     if workload.unseen:
         return f"restart {workload.unseen.kind} {shlex.quote(workload.unseen.name)}, which is not shown"
-    return {"CronJob": "its next run has them", "Job": "create the Job anew"}.get(fields.text(top, "kind"), "")
+    known = {"CronJob": "its next run has them", "Job": "create the Job anew"}.get(fields.text(top, "kind"))
+    return known or obstacles.standing(workload)
 
 
 def _restart(labels: Sequence[str], namespace: str, remedy: str, words: Sequence[str]) -> str:

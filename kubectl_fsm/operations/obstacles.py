@@ -52,6 +52,14 @@ def remedy(workload: Workload) -> str:
         return ""
 
 
+def standing(workload: Workload) -> str:
+    """Why a restart leaves a workload alone until somebody changes it, whatever its pods run; empty where it does not."""
+    try:
+        return next(filter(None, _standing(workload)), "")
+    except InvalidObject:
+        return ""
+
+
 def held_back(obj: Object) -> str:
     """What holds a workload's pods as they are, or asks for that; empty where nothing does."""
     return opted_out(obj) or rollouts.holds_back(obj)
