@@ -1,12 +1,13 @@
 """The way into the mesh, as the pod template tells it, and the pods that were made before there was one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kubectl_fsm import fields, interception
 from kubectl_fsm.checks import mending
-from kubectl_fsm.checks.lookalikes import lookalikes
+from kubectl_fsm.checks.lookalikes import legible, lookalikes
 from kubectl_fsm.checks.model import Seen, check
 from kubectl_fsm.checks.views import WorkloadView, label
+from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import INJECTED_VOLUME
 from kubectl_fsm.operations import applied
 
@@ -53,7 +54,7 @@ def injection_unread(view: WorkloadView) -> Iterator[Seen]:
         if key in own:
             yield Seen(
                 f"{key}: {own[key]} is in the {part} of {label(view.object)} itself, not in its pod template's annotations",
-                mending.template(view, "annotations", {key: own[key]}),
+                mending.template(view, "annotations", {key: legible(own[key])}),
                 ("metadata", part, key),
             )
 
@@ -71,13 +72,29 @@ def metrics_unread(view: WorkloadView) -> Iterator[Seen]:
     places = {(*view.template_path, "metadata"): view.template, ("metadata",): view.object}
     for path, obj in places.items():
         for part in ("annotations", "labels"):
-            if key in fields.texts(obj, "metadata", part):
-                mend = f"annotate namespace {view.workload.namespace} with it"
-                if view.namespace is not None:
-                    value = fields.texts(obj, "metadata", part)[key]
-                    mend = mending.metadata(view.scene, view.namespace, "annotations", {key: value})
+            value = fields.texts(obj, "metadata", part).get(key)
+            if value is not None and not _is_so(view.namespace, key, value):
                 where = "the pod template" if path != ("metadata",) else label(view.object)
+                mend = _for_all(view, path, part, value)
                 yield Seen(f"{key} is in the {part} of {where}", mend, (*path, part, key))
+
+
+def _is_so(namespace: Object | None, key: str, value: str) -> bool:
+    """Whether a namespace has what a workload asks for; what is empty, or not there, is off."""
+    said = fields.annotations(namespace or {}).get(key, "")
+    return namespace is not None and (not value or interception.answer(value) is bool(interception.answer(said)))
+
+
+def _for_all(view: WorkloadView, path: Sequence[str], part: str, value: str) -> str:
+    """What switches metrics on for the namespace; of a workload that wants none where others do, what takes that out."""
+    key, namespace = view.installation.mesh.metrics_key, view.namespace
+    if namespace is None:
+        return f"annotate namespace {view.workload.namespace} with it"
+    if interception.answer(value) is not False:
+        return mending.metadata(view.scene, namespace, "annotations", {key: legible(value)})
+    if path != ("metadata",):
+        return mending.template(view, part, {key: None})
+    return mending.metadata(view.scene, view.object, part, {key: None})
 
 
 @check(

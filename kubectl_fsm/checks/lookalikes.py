@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from kubectl_fsm import fields
+from kubectl_fsm import fields, interception
 from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import MESHES, Mesh
 
@@ -12,7 +12,10 @@ _LIKENESS = 0.8
 
 
 class Lookalike(NamedTuple):
-    """A key in `part` (`labels`, `annotations`) of an object's metadata that stands for the annotation `meant`."""
+    """A key in `part` (`labels`, `annotations`) of an object's metadata that stands for the annotation `meant`.
+
+    `value` is one that the injector can read.
+    """
 
     key: str
     part: str
@@ -31,16 +34,24 @@ def lookalikes(obj: Object, mesh: Mesh, keys: Sequence[str], *, sure: bool = Tru
     missing = [key for key in keys if key not in annotations]
     for meant in missing:
         if meant in labels:
-            yield Lookalike(meant, "labels", labels[meant], f"{meant} is a label, and an annotation is read", meant)
+            yield Lookalike(
+                meant, "labels", legible(labels[meant]), f"{meant} is a label, and an annotation is read", meant
+            )
         for other in others:
             key = other + meant.removeprefix(mesh.prefix)
             if key in annotations:
                 said = f"annotation {key} is another mesh's: {mesh.title} reads {meant}"
-                yield Lookalike(key, "annotations", annotations[key], said, meant)
+                yield Lookalike(key, "annotations", legible(annotations[key]), said, meant)
     for key, value in annotations.items():
         if key.startswith(mesh.prefix) and key not in keys:
             for meant in _close(key, missing):
-                yield Lookalike(key, "annotations", value, f"annotation {key} is not known: {meant} is", meant)
+                said = f"annotation {key} is not known: {meant} is"
+                yield Lookalike(key, "annotations", legible(value), said, meant)
+
+
+def legible(value: str) -> str:
+    """What to write where the value of a switch is to be read: itself, or where the injector would refuse it `enabled`."""
+    return "enabled" if interception.answer(value) is None else value
 
 
 def _close(key: str, known: Sequence[str]) -> Sequence[str]:
