@@ -147,7 +147,7 @@ def port_named(service: Object, text: str, protocol: str = "") -> ServicePort:
     ]
     if fitting:
         return min(fitting, key=lambda one: one.protocol != TCP)
-    if 0 < number <= MAX_PORT and (_headless(service) or _external_name(service)):
+    if 0 < number <= MAX_PORT and (is_headless(service) or _external_name(service)):
         return _dialled(service, "", number, protocol or TCP)
     title = f"Service {fields.name(service)} in {fields.namespace(service)}"
     has = ", ".join(map(_listing, listed))
@@ -226,7 +226,7 @@ def route(service: Object, port: ServicePort, slices: Iterable[Object], client: 
         note = f"an ExternalName: DNS answers with {name}, and where that leads is not looked at"
         return Routing(Kind.EXTERNAL_NAME, port, notes=(note,))
     own = [one for one in slices if belongs(one, service)]
-    if _headless(service):
+    if is_headless(service):
         return _headless_routing(service, port, own)
     if why := _unproxied(service) or _not_listed(service, port):
         return Routing(Kind.UNPROXIED, port, notes=(why,))
@@ -417,7 +417,7 @@ def _unproxied(service: Object) -> str:
     proxy = fields.labels(service).get(_OTHER_PROXY)
     if proxy is not None:
         return f"its label {_OTHER_PROXY} leaves it to another proxy, {proxy}"
-    if _external_name(service) or _headless(service):
+    if _external_name(service) or is_headless(service):
         return "only DNS leads to it"
     if not fields.text(service, "spec", "clusterIP"):
         return "it shows no ClusterIP: the API server gives one, a manifest has it only where it was written down"
@@ -431,7 +431,8 @@ def _external_name(service: Object) -> bool:
     return fields.text(service, "spec", "type") == "ExternalName"
 
 
-def _headless(service: Object) -> bool:
+def is_headless(service: Object) -> bool:
+    """Whether it has no address of its own: DNS gives the pods'."""
     return fields.text(service, "spec", "clusterIP") == _NO_ADDRESS
 
 

@@ -14,7 +14,7 @@ from kubectl_fsm.fields import Object
 from kubectl_fsm.interception import Upcoming
 from kubectl_fsm.meshes import EXCLUDED_RANGES, INCLUDED_RANGES, INTERFACES, OUTBOUND_PORTS
 from kubectl_fsm.operations.destinations import lacks_address
-from kubectl_fsm.operations.instances import StandIns
+from kubectl_fsm.operations.instances import StandIns, target_port
 from kubectl_fsm.operations.sides import side_after
 from kubectl_fsm.operations.trace import socket_balancing
 from kubectl_fsm.services import Endpoint, ServicePort
@@ -29,7 +29,10 @@ _RULING = (EXCLUDED_RANGES, INCLUDED_RANGES, INTERFACES)
 
 
 class Door(NamedTuple):
-    """A port of a Service at its ClusterIP: number `place` of its ports. `assumed`: the address is a stand-in."""
+    """A port of a Service: number `place` of its ports, at its ClusterIP, or at the pods where it is headless.
+
+    `assumed`: the address is a stand-in.
+    """
 
     service: Object
     place: int
@@ -43,6 +46,11 @@ class Door(NamedTuple):
     @property
     def path(self) -> Sequence[str | int]:
         return "spec", "ports", self.place
+
+    def target(self, template: Object) -> int | None:
+        """Where it leads to at a pod; None where it leads nowhere there. Of a headless Service nobody translates the port."""
+        found = target_port(self.service, self.place, template)
+        return None if services.is_headless(self.service) and found != self.number else found
 
     def dial(self, endpoint: Endpoint) -> Dial:
         """A connection to it that leads to this endpoint, whoever picks it."""
@@ -170,8 +178,8 @@ def kindred(scene: Scene) -> Kindred:
 
 
 def doors(service: Object) -> Iterator[Door]:
-    """The ports of a Service that has a ClusterIP; one in a file, which has none yet, is given a stand-in."""
-    assumed = lacks_address(service)
+    """The ports of a Service; of one in a file, which has no ClusterIP yet, and of a headless one at a stand-in's address."""
+    assumed = lacks_address(service) or services.is_headless(service)
     for index, port in enumerate(services.ports(service)):
         if port.address or assumed:
             address = StandIns().service if assumed else port.address

@@ -24,7 +24,6 @@ from kubectl_fsm.meshes import (
     OUTBOUND_PORTS,
     ExclusionList,
 )
-from kubectl_fsm.operations.instances import target_port
 from kubectl_fsm.services import Endpoint
 from kubectl_fsm.tracing import NO_RULES, Dial, Result, Side, Step
 
@@ -181,7 +180,7 @@ def _of_door(scene: Scene, door: Door) -> Iterator[_Mismatch]:
     servers = [
         (view, target)
         for view in (behind if dialling else ())
-        if (target := target_port(door.service, door.place, view.template)) and _refuses(view, target)
+        if (target := door.target(view.template)) and _refuses(view, target)
     ]
     if not servers or all(policies.admitted(scene, door.service, target) for _, target in servers):
         return
@@ -219,7 +218,7 @@ def _straight(server: Side, port: int) -> Dial:
 
 def _open(view: WorkloadView, door: Door) -> Step | None:
     """How a workload's rules let past its sidecar what other sidecars bring by this door, if that is expected to fail."""
-    scene, target = view.scene, target_port(door.service, door.place, view.template)
+    scene, target = view.scene, door.target(view.template)
     mesh = MeshView(scene, view.installation)
     if (
         target is None

@@ -24,7 +24,8 @@ PLAIN = "plain"
 def shown(number):
     """A random world before it runs: pods and EndpointSlices are those that it would have, and kube-proxy has no choice.
 
-    In three of four there is a ClusterIP, and mTLS: without either of them there is nothing to find.
+    In three of four there is mTLS, and a ClusterIP or, where there is none, a target port that is the one that is dialled:
+    without these there is nothing to find.
     """
     objects = [one for one in world(f"checks-{number}").objects if one["kind"] not in ("Pod", "EndpointSlice")]
     (service,) = (one for one in objects if one["kind"] == "Service")
@@ -33,7 +34,10 @@ def shown(number):
     if number % 4:
         config["spec"]["sidecar"]["sidecarDisabledMTLS"] = False
         if service["spec"].get("clusterIP") == "None":
-            service["spec"]["clusterIP"] = CLUSTER_IP
+            if number % 4 == 1:
+                service["spec"]["ports"][0]["targetPort"] = PORT
+            else:
+                service["spec"]["clusterIP"] = CLUSTER_IP
     return [*objects, deployment(PLAIN, SHOP)]
 
 
@@ -126,7 +130,8 @@ def found(objects, path, capsys):
 
 def is_followed(objects):
     (service,) = (one for one in objects if one["kind"] == "Service")
-    return service["spec"].get("clusterIP") != "None" and service["spec"]["selector"]
+    headless = service["spec"].get("clusterIP") == "None"
+    return service["spec"]["selector"] and (not headless or service["spec"]["ports"][0]["targetPort"] == PORT)
 
 
 def test_both_ways(tmp_path, capsys, figure, monkeypatch):
