@@ -155,7 +155,8 @@ def picks(course: Course, routing: Routing) -> str:
     Where the rules see an endpoint, it was picked before they were asked.
     """
     if routing.kind is Kind.HEADLESS:
-        return f"DNS, {len(routing.endpoints)} pods"
+        count = len(routing.endpoints)
+        return f"DNS, {count} pod{'' if count == 1 else 's'}"
     seen = [way.outbound for way in course.ways]
     picker = "kube-proxy"
     if all(step.destination != f"{routing.port.address}:{routing.port.number}" for step in seen):

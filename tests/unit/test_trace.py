@@ -785,7 +785,7 @@ def test_what_is_no_service_takes_neither_kube_proxy_nor_cilium_for_granted(trac
     ("one", "said"),
     [
         (service(PORT), "sidecar picks 1 of 1"),
-        (service(PORT, clusterIP="None"), "DNS, 1 pods"),
+        (service(PORT, clusterIP="None"), "DNS, 1 pod"),
         (service(PORT, type="ExternalName", externalName="x.example"), "external-name"),
         (service({"port": 80, "targetPort": 8080, "name": "other"}), "rejected"),
     ],
