@@ -1,6 +1,7 @@
 """Edits that roll workloads: of pod templates, one after the other, and of a mesh whose pods are then restarted."""
 
 from collections.abc import Generator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from kubectl_fsm import fields, rollouts, workloads
@@ -106,7 +107,7 @@ class _Change:
 
     def step(self, left: Outcome | None = None) -> Step:
         changes = [f"{change.list} {change}" for change in self.report.changes]
-        return Step(self.target.subject, self.target, (), changes, left)
+        return Step(self.target.subject, self.target, self._before.outdated, changes, left)
 
     def job(self, owners: Owners, timeout: float) -> Rollout:
         """The turn of the workload."""
@@ -115,17 +116,22 @@ class _Change:
 
     def idle(self, *, restarts: bool) -> Step:
         """What becomes of a workload whose template needs no edit."""
-        subject, installation, namespace = self.target
-        namespaces = {subject.workload.namespace: namespace} if namespace else {}
-        (step,) = restart.plan([installation], [subject], namespaces)
         if restarts:
-            return step
+            return self._before
         mend = (
-            f"its pods run outdated rules: {hints.apply(subject.workload, self._cluster.words)}"
-            if step.outdated
+            f"its pods run outdated rules: {hints.apply(self.target.subject.workload, self._cluster.words)}"
+            if self._before.outdated
             else ""
         )
         return self.step(Outcome("unchanged", mend))
+
+    @cached_property
+    def _before(self) -> Step:
+        """What a restart would do about the workload before it is edited."""
+        subject, installation, namespace = self.target
+        namespaces = {subject.workload.namespace: namespace} if namespace else {}
+        (step,) = restart.plan([installation], [subject], namespaces)
+        return step
 
     def prepare(self, current: Object, pods: Sequence[Object], judge: Judge) -> Generator[Event, bool, None]:  # noqa: ARG002 - the edit looks for itself
         """Ask the injector about the template as it will be, where pods are made from it at once."""

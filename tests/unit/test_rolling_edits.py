@@ -176,6 +176,15 @@ def test_a_template_that_has_it_already_is_not_rolled(carry_out):
     assert texts(events, Question) == [], "one workload goes ahead"
 
 
+def test_pods_that_ran_outdated_rules_before_the_edit_are_counted(carry_out):
+    world = World(*shop("api"), workload("web", annotations={OUT: "80"}), pod("web-1"))
+    report, _ = carry_out(world, *ALL)
+    assert [(item.workload, item.result, item.outdated) for item in report.rolled.items] == [
+        ("deploy/api", "done", 0),
+        ("deploy/web", "unchanged", 1),
+    ]
+
+
 def test_one_workload_goes_ahead_and_is_not_waited_for(carry_out):
     world = World(*shop("web"))
     report, events = carry_out(world, "exclude-port", "80", "--workload=deploy/web", "-n", "shop")
