@@ -16,6 +16,10 @@ from kubectl_fsm.usage import Option
 _TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
 _SEPARATOR = "\n"
 """Between the values of a repeatable option, which docopt sees once. No option's value holds a line break."""
+_BEGINNING = 3
+"""As many letters of a name are taken for its beginning."""
+_ALIKE = 0.8
+"""The ratio of difflib from which on two names are alike: one slip in five letters, not `--bogus` for `--inbound`."""
 
 
 class Words(NamedTuple):
@@ -64,11 +68,14 @@ def order(argv: Sequence[str], known: Mapping[str, Option]) -> Words:
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """`did you mean --output?`, or nothing."""
+    """`did you mean --output?`, of what the word begins or is a slip of; or nothing."""
     import difflib  # noqa: PLC0415 - for mistakes only
 
-    found = difflib.get_close_matches(word, known, 1, 0.6)
-    return f"did you mean {found[0]}?" if found else ""
+    bare = word.lower().lstrip("-")
+    names = {name.lower().lstrip("-"): name for name in known}
+    begun = [full for name, full in names.items() if len(bare) >= _BEGINNING and name.startswith(bare)]
+    found = begun or [names[name] for name in difflib.get_close_matches(bare, names, 1, _ALIKE)]
+    return f"did you mean {', '.join(found)}?" if found else ""
 
 
 class Arguments:

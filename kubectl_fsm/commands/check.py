@@ -143,5 +143,7 @@ def _names(arguments: Arguments, option: str) -> Sequence[str]:
     names = [name for value in arguments.many(option) for name in value.split(",") if name]
     for name in names:
         if name not in catalogue.CHECKS:
-            raise UsageError(f"{option}: there is no check {name!r}", nearest(name, [*catalogue.CHECKS]))
+            raise UsageError(
+                f"{option}: there is no check {name!r}", nearest(name, [*catalogue.CHECKS]) or "see check --list"
+            )
     return names

@@ -6,7 +6,7 @@ import pytest
 from docopt import docopt
 
 from kubectl_fsm import commands
-from kubectl_fsm.arguments import Arguments, order, split_verb
+from kubectl_fsm.arguments import Arguments, nearest, order, split_verb
 from kubectl_fsm.commands.options import general
 from kubectl_fsm.errors import UsageError
 from kubectl_fsm.usage import options, read
@@ -66,7 +66,7 @@ def test_words_in_order(argv, values, positionals):
     ("argv", "message", "hint"),
     [
         (["--namespce=x"], "unknown option --namespce", "did you mean --namespace?"),
-        (["--name=x"], "unknown option --name", ""),
+        (["--name=x"], "unknown option --name", "did you mean --namespace?"),
         (["--output"], "--output needs a value", ""),
         (["-n"], "-n needs a value", ""),
         (["-n="], "--namespace needs a value", ""),
@@ -81,6 +81,28 @@ def test_bad_words(argv, message, hint):
         order(argv, KNOWN)
     assert message in caught.value.message
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "said"),
+    [
+        ("restrat", commands.VERBS, "did you mean restart?"),
+        ("chekc", commands.VERBS, "did you mean check?"),
+        ("RULES", commands.VERBS, "did you mean rules?"),
+        ("exclude", commands.VERBS, "did you mean exclude-port, exclude-ip, exclude-interface?"),
+        ("options", commands.VERBS, ""),
+        ("ex", commands.VERBS, ""),
+        ("--dryrun", ["--dry-run", "--diff"], "did you mean --dry-run?"),
+        ("--out", ["--outbound", "--output", "--all"], "did you mean --outbound, --output?"),
+        ("--bogus", ["--inbound", "--user"], ""),
+        ("--delete", ["--selector", "--remove"], ""),
+        ("--quiet", ["--user"], ""),
+        ("-x", ["--context"], ""),
+        ("-", ["--context"], ""),
+    ],
+)
+def test_what_is_meant_instead(word, known, said):
+    assert nearest(word, [*known]) == said
 
 
 @pytest.mark.parametrize(

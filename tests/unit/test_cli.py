@@ -54,7 +54,12 @@ def test_help_of_a_verb(run, verb):
         (["rule"], "unknown verb 'rule'\ndid you mean rules?"),
         (["xyzzy"], "unknown verb 'xyzzy'\nsee kubectl fsm --help"),
         (["rules", "--selctor=x"], "unknown option --selctor\ndid you mean --selector?"),
-        (["--bogus"], "unknown option --bogus"),
+        (["--bogus"], "unknown option --bogus\nsee --help"),
+        (["check", "--only=xyzzy", "-f", SHOP], "--only: there is no check 'xyzzy'\nsee check --list"),
+        (
+            ["check", "--skip=init-faild", "-f", SHOP],
+            "--skip: there is no check 'init-faild'\ndid you mean init-failed?",
+        ),
         (["version", "extra"], "the arguments do not fit\n  kubectl fsm version [options]"),
         (
             ["rules", "-o", "jsn", "-f", SHOP],
