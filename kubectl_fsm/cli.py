@@ -38,7 +38,7 @@ from kubectl_fsm.reports import (
     StatusReport,
     TraceReport,
 )
-from kubectl_fsm.usage import options
+from kubectl_fsm.usage import options, read
 
 if TYPE_CHECKING:
     from functools import _lru_cache_wrapper
@@ -275,7 +275,12 @@ def _match(verb: str, usage: str, words: Sequence[str]) -> Arguments:
     try:
         return Arguments(docopt(usage, ["fsm", verb, *words], default_help=False))
     except DocoptExit as error:
-        raise UsageError("the arguments do not fit", usage.partition("Usage:\n")[2].partition("\n\n")[0]) from error
+        text = read(usage)
+        wanted = " and ".join(name.replace("|", " or ") for name in text.arguments) or "options only"
+        given = ", ".join(map(repr, words[words.index("--") + 1 :] if "--" in words else ()))
+        raise UsageError(
+            f"{verb} takes {wanted}, not {given}" if given else f"{verb} needs {wanted}", text.synopsis
+        ) from error
 
 
 def _cluster(

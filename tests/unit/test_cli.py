@@ -60,7 +60,12 @@ def test_help_of_a_verb(run, verb):
             ["check", "--skip=init-faild", "-f", SHOP],
             "--skip: there is no check 'init-faild'\ndid you mean init-failed?",
         ),
-        (["version", "extra"], "the arguments do not fit\n  kubectl fsm version [options]"),
+        (["version", "extra"], "version takes options only, not 'extra'\nkubectl fsm version [options]"),
+        (["trace"], "trace needs FROM and TO\nkubectl fsm trace [options] [--] FROM TO"),
+        (["trace", "deploy/web"], "trace takes FROM and TO, not 'deploy/web'\n"),
+        (["trace", "web", "svc/api", "8080"], "trace takes FROM and TO, not 'web', 'svc/api', '8080'\n"),
+        (["completion"], "completion needs install or print\n"),
+        (["completion", "bash"], "completion takes install or print, not 'bash'\n"),
         (
             ["rules", "-o", "jsn", "-f", SHOP],
             "--output takes wide, json, yaml, name, iptables, mermaid, not 'jsn'\ndid you mean json?",

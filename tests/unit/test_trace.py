@@ -880,7 +880,7 @@ def test_the_interface_by_which_a_connection_leaves(trace):
         (["--interface=a b"], "--interface: "),
         (["-A"], "a connection starts in one namespace: -n, not -A"),
         (["-o", "iptables"], "--output takes wide, json, yaml"),
-        (["svc/more:80"], "the arguments do not fit"),
+        (["svc/more:80"], "trace takes FROM and TO, not 'deploy/web', 'svc/api:80', 'svc/more:80'"),
     ],
 )
 def test_usage_errors(run, words, said):  # noqa: F811
