@@ -176,7 +176,7 @@ def command(arguments: Arguments, lists: Sequence[ExclusionList], words: Sequenc
 
 
 def _scope(arguments: Arguments) -> Scope:
-    names = (*(f"pod/{name.removeprefix('pod/')}" for name in arguments.many("--pod")), *arguments.many("--workload"))
+    names = (*_pods(arguments), *_workloads(arguments))
     selector, everything = arguments.text("--selector"), arguments.flag("--all")
     namespace, everywhere = arguments.text("--namespace"), arguments.flag("--all-namespaces")
     given = [text for text, on in (("--pod or --workload", names), ("-l", selector), ("--all", everything)) if on]
@@ -184,9 +184,6 @@ def _scope(arguments: Arguments) -> Scope:
         raise UsageError(
             f"{' and '.join([*given, *(['--global'] if arguments.flag('--global') else [])])} exclude each other"
         )
-    for name in arguments.many("--workload"):
-        if "/" not in name:
-            raise UsageError(f"--workload {name!r} has no kind", f"write KIND/NAME, for example deploy/{name}")
     if not given:
         if (namespace or everywhere) and not arguments.flag("--local"):
             raise UsageError(
@@ -201,11 +198,32 @@ def _scope(arguments: Arguments) -> Scope:
     return Scope(Selection(names, namespace, selector=selector), arguments.text("--fsm-namespace"))
 
 
+def _pods(arguments: Arguments) -> Iterator[str]:
+    """The targets of --pod. Raises `UsageError`."""
+    for name in arguments.many("--pod"):
+        plain = name.removeprefix("pod/")
+        if "/" in plain:
+            raise UsageError(
+                f"--pod {name!r} is not the name of a pod", "a workload is named with --workload=KIND/NAME"
+            )
+        yield f"pod/{plain}"
+
+
+def _workloads(arguments: Arguments) -> Iterator[str]:
+    """The targets of --workload. Raises `UsageError`."""
+    for name in arguments.many("--workload"):
+        if "/" not in name:
+            raise UsageError(f"--workload {name!r} has no kind", f"write KIND/NAME, for example deploy/{name}")
+        if not targets.is_target(name):
+            raise UsageError(f"--workload {name!r} is no workload", "write KIND/NAME, for example deploy/web")
+        yield name
+
+
 def _chosen(cluster: Cluster, selection: Selection) -> Sequence[Subject]:
     """The workloads that a selection means. Raises `Refused` for none."""
     found = targets.chosen(cluster, Owners(cluster, readable_only=True), selection).subjects
     if not found:
-        raise Refused(f"no pods match in {selection.namespace or cluster.namespace}", "nothing was written")
+        raise Refused(f"no workloads and no pods found in {selection.described(cluster)}", "nothing was written")
     return found
 
 

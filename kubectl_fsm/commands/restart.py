@@ -100,7 +100,7 @@ class Restart(NamedTuple):
         plan = plan or self._plan(identity, installations)
         plan.check(identity, installations, cluster.origin)
         if not (found.subjects or self.resume or selection.everywhere):
-            raise Refused(f"no pods match in {scope}", "nothing was restarted")
+            raise Refused(f"no workloads and no pods found in {selection.described(cluster)}", "nothing was restarted")
         if found.finished:
             yield Note(f"{found.finished} finished pod{'s are' if found.finished > 1 else ' is'} left out")
         manner = plan.manner(self.manner)

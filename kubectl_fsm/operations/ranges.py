@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from kubectl_fsm import fields
 from kubectl_fsm.cluster.interface import SERVICES, Cluster
-from kubectl_fsm.errors import Refused
+from kubectl_fsm.errors import Refused, UsageError
 from kubectl_fsm.exclusions import is_ipv4, parse_range, split
 
 KUBERNETES_API = "kubernetes-api"
@@ -33,7 +33,11 @@ def is_name(word: str) -> bool:
 
 
 def _range(word: str, *, removing: bool) -> str:
-    return word if removing and not is_ipv4(word) else parse_range(word)
+    try:
+        return word if removing and not is_ipv4(word) else parse_range(word)
+    except UsageError as error:
+        error.hint = f"write an IPv4 range or address, svc/NAME[.NAMESPACE], {KUBERNETES_API} or {CLOUD_METADATA}"
+        raise
 
 
 def services(words: Sequence[str], namespace: str) -> Iterator[tuple[str, str]]:

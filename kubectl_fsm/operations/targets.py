@@ -40,14 +40,20 @@ class Selection:
         return (f"namespace {scope}" if scope else "any namespace") + labelled
 
 
+def is_target(name: str) -> bool:
+    """Whether this is NAME or KIND/NAME."""
+    kind, slash, plain = name.rpartition("/")
+    return bool(plain) and bool(kind or not slash) and "/" not in kind
+
+
 def locate(cluster: Cluster, name: str, namespace: str) -> tuple[Resource, Object]:
     """The object that a target names; in files without a namespace given, wherever it is.
 
     Raises `NotFound`, and `UsageError` for what is no target or could be several.
     """
-    kind, slash, plain = name.rpartition("/")
-    if not plain or (slash and not kind) or "/" in kind:
+    if not is_target(name):
         raise UsageError(f"{name!r} is not a target", "write NAME for a pod, or KIND/NAME such as deploy/web")
+    kind, slash, plain = name.rpartition("/")
     resource = cluster.resource_named(kind) if slash else PODS
     if cluster.remote or namespace:
         try:

@@ -448,7 +448,7 @@ def test_several_workloads_are_asked_about_by_name_and_none_is_refused():
     assert [item.result for item in report.rolled.items] == ["planned"] * 22
     assert not any(isinstance(event, Question) for event in events)
     assert cluster.patches == []
-    with pytest.raises(Refused, match=r"no pods match in shop"):
+    with pytest.raises(Refused, match=r"no workloads and no pods found in namespace shop with labels app=none"):
         carry_out(cluster, "exclude-port", "80", "-l", "app=none", "-n", "shop")
     again = ["--pod=web1-1", "--workload=deploy/web1", "-n", "shop"]
     assert carry_out(cluster, "exclude-port", "80", *again)[0].result == "edited", "one workload by two names"
@@ -469,6 +469,9 @@ def test_several_workloads_are_asked_about_by_name_and_none_is_refused():
         (["80", "-l", "app=web", "--all"], "-l and --all exclude each other"),
         (["80", "--workload=deploy/web", "--global"], "--pod or --workload and --global exclude each other"),
         (["80", "--workload=web"], "--workload 'web' has no kind"),
+        (["80", "--workload=deploy/"], "--workload 'deploy/' is no workload"),
+        (["80", "--workload=deploy/web/x"], "--workload 'deploy/web/x' is no workload"),
+        (["80", "--pod=deploy/web"], "--pod 'deploy/web' is not the name of a pod"),
         (["80", "-n", "shop"], "without --pod, --workload, -l or --all the whole mesh is edited"),
         (["80", "-A"], "without --pod, --workload, -l or --all the whole mesh is edited"),
         (["80", "--all"], "--all needs the namespace that is meant"),

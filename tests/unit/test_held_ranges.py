@@ -2,7 +2,7 @@
 
 import pytest
 
-from kubectl_fsm.errors import FsmError
+from kubectl_fsm.errors import FsmError, UsageError
 from tests.unit.test_guards_offline import deployment, meshconfig
 from tests.unit.test_held_edits import Remote, carry_out
 
@@ -61,6 +61,14 @@ def test_a_name_that_stands_for_nothing(word, said):
     with pytest.raises(FsmError) as caught:
         carry_out(Remote(meshconfig(), *SERVICES), "exclude-ip", word)
     assert said in caught.value.message
+
+
+@pytest.mark.parametrize("word", ["example.com", "kubernetes-apii", "svc/", "fd00::/8", "10.0.0.0/33"])
+def test_what_a_range_may_be_is_said(word):
+    with pytest.raises(UsageError) as caught:
+        carry_out(Remote(meshconfig(), *SERVICES), "exclude-ip", word)
+    hint = "write an IPv4 range or address, svc/NAME[.NAMESPACE], kubernetes-api or cloud-metadata"
+    assert caught.value.hint == hint
 
 
 def test_what_is_taken_out_may_be_anything():

@@ -1756,7 +1756,7 @@ def test_the_words_of_a_pod_stay_on_one_line(roll):
 
 
 def test_nothing_by_that_name_is_an_error(roll):
-    for words in (["-l", "app=nope"], ["--all"]):
+    for words, labels in (["-l", "app=nope"], " with labels app=nope"), (["--all"], ""):
         world = World(PORT, NAMESPACE)
-        with pytest.raises(Refused, match="no pods match in shop"):
+        with pytest.raises(Refused, match=f"no workloads and no pods found in namespace shop{labels}$"):
             roll(world, *words)
