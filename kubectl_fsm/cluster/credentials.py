@@ -105,9 +105,9 @@ class Credentials:
             self._renewal = datetime.now(timezone.utc) + TOKEN_FILE_AGE
             try:
                 token = _content(path).decode().strip()
-            except OSError:
+            except OSError as error:
                 if not self._authorization:
-                    raise
+                    raise ValueError(f"tokenFile {path}: {error.strerror}") from error
                 return self._authorization
         return f"Bearer {token}" if token else ""
 
@@ -195,11 +195,22 @@ class Credentials:
 
 
 def _material(entry: Object, key: str) -> bytes:
-    """What the kubeconfig holds as `KEY-data`, or in the file that KEY names; empty for neither."""
-    if data := fields.text(entry, f"{key}-data"):
+    """What the kubeconfig holds as `KEY-data`, or in the file that KEY names; empty for neither. Raises `ValueError`."""
+    data, path = fields.text(entry, f"{key}-data"), fields.text(entry, key)
+    if not data:
+        return _file(key, path) if path else b""
+    try:
         return base64.b64decode(data)
-    path = fields.text(entry, key)
-    return _content(path) if path else b""
+    except ValueError as error:
+        raise ValueError(f"{key}-data is not base64: {error}") from error
+
+
+def _file(key: str, path: str) -> bytes:
+    """What is in the file that KEY names. Raises `ValueError`."""
+    try:
+        return _content(path)
+    except OSError as error:
+        raise ValueError(f"{key} {path}: {error.strerror}") from error
 
 
 def _content(path: str) -> bytes:

@@ -122,7 +122,7 @@ class Asker(NamedTuple):
 def unreachable(error: BaseException, asker: Asker) -> FsmError:
     """The error for a request that got no whole answer."""
     causes = list(_chain(error))
-    detail = " ".join(str(causes[-1]).split())
+    detail = " ".join(_words(causes[-1]).split())
     for types, what, mend in _TRANSPORT:
         if any(isinstance(cause, types) for cause in causes):
             void = asker.expired and types[0] in (ssl.SSLError, RemoteDisconnected)
@@ -189,6 +189,12 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _words(error: BaseException) -> str:
+    """What went wrong, without the numbers that Python and OpenSSL have for it."""
+    said = getattr(error, "verify_message", "") or getattr(error, "strerror", "")
+    return str(said or error)
 
 
 def _causes(status: Object) -> Mapping[str, str]:

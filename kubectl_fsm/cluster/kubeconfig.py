@@ -150,9 +150,8 @@ class _Kubeconfig:
     def access(self, options: ConnectionOptions) -> Access:
         name = options.context or self.current_context
         if not name and not options.cluster:
-            raise CredentialError(
-                "the kubeconfig has no current context", f"name one with --context; {_known(self.contexts)}"
-            )
+            mend = f"name one with --context; {_known(self.contexts)}" if self.contexts else _known(self.contexts)
+            raise CredentialError("the kubeconfig has no current context", mend)
         context = _named("context", name, self.contexts)
         cluster_name = options.cluster or fields.text(context, "cluster")
         cluster = _named("cluster", cluster_name, self.clusters)
@@ -186,7 +185,7 @@ def _in_pod(namespace: str) -> Access:
     if not host or not own.exists():
         raise CredentialError(
             "there is no kubeconfig: no --kubeconfig, no KUBECONFIG, no ~/.kube/config",
-            "name one with --kubeconfig, or read manifests with -f",
+            "name one with --kubeconfig; rules, trace, check and exclusions read manifests too, with -f",
         )
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     return Access(
@@ -253,7 +252,8 @@ def _named(kind: str, name: str, entries: Mapping[str, Object]) -> Object:
 
 
 def _known(entries: Iterable[str]) -> str:
-    return f"known: {', '.join(sorted(entries)) or 'none'}"
+    known = ", ".join(sorted(entries))
+    return f"known: {known}" if known else "the kubeconfig names none at all: check --kubeconfig and KUBECONFIG"
 
 
 def _is_address(server: str) -> bool:

@@ -153,6 +153,13 @@ class TestChoice:
         with pytest.raises(CredentialError, match='user "u" does not exist'):
             access(ConnectionOptions(kubeconfig=path))
 
+    @pytest.mark.parametrize(("options", "what"), [({}, "no current context"), ({"context": "x"}, 'context "x"')])
+    def test_an_empty_kubeconfig(self, tmp_path, options, what):
+        (tmp_path / "config").write_text("")
+        with pytest.raises(CredentialError, match=what) as error:
+            access(ConnectionOptions(kubeconfig=str(tmp_path / "config"), **options))
+        assert error.value.hint == "the kubeconfig names none at all: check --kubeconfig and KUBECONFIG"
+
     def test_no_current_context(self, tmp_path):
         path = simple(tmp_path / "config", **{"current-context": ""})
         with pytest.raises(CredentialError, match="no current context") as error:

@@ -291,6 +291,24 @@ class TestAuthority:
         with pytest.raises(CredentialError, match="certificate-authority holds no certificate"):
             get(tmp_path, plain.url, {}, {"certificate-authority": str(path)})
 
+    @pytest.mark.parametrize(
+        ("user", "cluster", "problem"),
+        [
+            (
+                {},
+                {"certificate-authority": "gone.pem"},
+                "certificate-authority /.*/gone.pem: No such file or directory$",
+            ),
+            ({}, {"certificate-authority-data": "ü"}, "certificate-authority-data is not base64: "),
+            ({"tokenFile": "gone"}, {}, "tokenFile /.*/gone: No such file or directory$"),
+        ],
+    )
+    def test_what_is_missing_is_named(self, plain, tmp_path, user, cluster, problem):
+        with pytest.raises(
+            CredentialError, match=f'the credentials of user "ann" of context "test" cannot be used: {problem}'
+        ):
+            get(tmp_path, plain.url, user, cluster)
+
 
 class TestCertificates:
     @pytest.mark.parametrize("as_files", [True, False])
@@ -317,7 +335,7 @@ class TestCertificates:
     def test_server_name(self, authority, ca_data, tmp_path):
         with serving(authority, "api.internal") as server:
             assert get(tmp_path, server.url, cluster=ca_data | {"tls-server-name": "api.internal"}) == POD
-            with pytest.raises(Unreachable, match=r"not trusted: .*IP address mismatch") as error:
+            with pytest.raises(Unreachable, match=r"not trusted: IP address mismatch") as error:
                 get(tmp_path, server.url, cluster=ca_data)
         assert "tls-server-name" in error.value.hint
 
@@ -381,9 +399,12 @@ class TestCertificates:
         ("change", "problem"),
         [
             ({"client-key-data": None}, "PEM"),
-            ({"client-key-data": "not base64"}, "base64"),
+            ({"client-key-data": "not base64"}, "client-key-data is not base64: "),
             ({"client-certificate-data": base64_text(b"no PEM")}, "PEM"),
-            ({"client-certificate-data": None, "client-certificate": "gone.pem"}, "gone.pem"),
+            (
+                {"client-certificate-data": None, "client-certificate": "gone.pem"},
+                "client-certificate /.*gone.pem: No such file or directory$",
+            ),
         ],
     )
     def test_unusable(self, certificate, ca_data, tmp_path, change, problem):
