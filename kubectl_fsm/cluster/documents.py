@@ -101,7 +101,7 @@ def documents(data: bytes, path: str, budget: Budget) -> Iterator[Document]:
     Raises `ManifestError`, naming file and line, for what is not YAML or JSON, and for what is too much of it.
     """
     if len(data) > MAX_BYTES:
-        raise ManifestError(f"{path}: larger than {MAX_BYTES // 1_000_000} MB", "Name fewer or smaller files.")
+        raise ManifestError(f"{path}: larger than {MAX_BYTES // 1_000_000} MB", "name fewer or smaller files")
     if b"\0" in data:
         line = data.count(b"\n", 0, data.index(b"\0")) + 1
         raise ManifestError(f"{path}:{line}: a NUL character; only UTF-8 text is read")
@@ -328,12 +328,12 @@ class _Reader:
         place = f"{self._path}:{mark.line + 1}:{mark.column + 1}"
         if error is not None:
             return ManifestError(f"{place}: {error.message.removeprefix(self._path + ': ')}", error.hint)
-        hint = "It looks like a template: give its output instead, as `helm template` prints it."
+        hint = "it looks like a template: give its output instead, as `helm template` prints it"
         return ManifestError(f"{place}: {what}", hint if b"{{" in self._data else "")
 
 
 def _too_much(path: str, budget: Budget) -> ManifestError:
-    return ManifestError(f"{path}: more than {budget.limit:,} values in all", "Name fewer or smaller files.")
+    return ManifestError(f"{path}: more than {budget.limit:,} values in all", "name fewer or smaller files")
 
 
 def canonical(value: Any) -> str:

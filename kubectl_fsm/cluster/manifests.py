@@ -86,7 +86,7 @@ def read(
     if meshconfig:
         counting = [entry for entry in _entries(meshconfig, stdin, budget, named=True) if _is_meshconfig(entry)]
         if not counting:
-            raise ManifestError(f"{meshconfig}: no MeshConfig", "`kubectl get meshconfig -A -o yaml` prints it.")
+            raise ManifestError(f"{meshconfig}: no MeshConfig", "kubectl get meshconfig -A -o yaml prints it")
         origin = f"{origin} with the MeshConfig of {meshconfig}"
         found = [*counting, *(entry for entry in found if not _is_meshconfig(entry))]
     return Manifests(origin, namespace or "default", found, unread)
@@ -103,7 +103,7 @@ class _File(NamedTuple):
         """The same content. Raises `ManifestError` where it is not the same any more."""
         again = content(self.path) if self.content is None else self.content
         if hash(again) != self.checksum:
-            raise ManifestError(f"{self.path}: changed while it was being edited", "Run the command again.")
+            raise ManifestError(f"{self.path}: changed while it was being edited", "run the command again")
         return again
 
 
@@ -264,7 +264,7 @@ class Manifests:
         return self._text(self._entry(kind, name, fields.namespace(obj)).file)
 
     def _inert(self) -> ManifestError:
-        return ManifestError(f"{self.origin}: files run nothing", "Leave out -f to ask a cluster.")
+        return ManifestError(f"{self.origin}: files run nothing", "leave out -f to ask a cluster")
 
     def _spots_of(self, file: _File) -> Mapping[int, Spot] | None:
         """Where the fields of a file's documents are; None where it is not as it was."""
@@ -279,13 +279,16 @@ class Manifests:
 
     def _entry(self, resource: Resource, name: str, namespace: str) -> _Entry:
         place = namespace if resource.namespaced else ""
-        found = self._entries.get((resource.group, resource.kind), {}).get((place, name), [])
+        entries = self._entries.get((resource.group, resource.kind), {})
+        found = entries.get((place, name), [])
         if not found:
-            raise _missing(f'{resource.qualified} "{name}" not found in {self.origin}')
+            elsewhere = " and ".join(other for other, one in entries if one == name)
+            hint = f"it is in namespace {elsewhere}" if elsewhere else ""
+            raise _missing(f'{resource.qualified} "{name}" not found in {self.origin}', hint)
         if len(found) > 1:
             files = " and ".join(dict.fromkeys(entry.file.path for entry in found))
             raise ManifestError(
-                f"{fields.title(found[0].obj)} is there more than once: in {files}", "Name the file that counts."
+                f"{fields.title(found[0].obj)} is there more than once: in {files}", "name the file that counts"
             )
         return found[0]
 
@@ -306,7 +309,7 @@ class Manifests:
             pass
         raise ManifestError(
             f"{path}:{line}: {fields.title(entry.obj)} cannot be edited in place",
-            "Write out what it shares by an anchor, or edit it by hand.",
+            "write out what it shares by an anchor, or edit it by hand",
         )
 
     def _proposed(self, entry: _Entry, change: Object) -> tuple[str, Sequence[object], int]:
@@ -349,7 +352,7 @@ def _documents(text: str, path: str) -> Iterator[Document]:
     data = text.encode()
     if len(data) > MAX_EDITED_BYTES:
         raise ManifestError(
-            f"{path}: larger than {MAX_EDITED_BYTES // 1_000_000} MB, too large to be edited", "Split the file."
+            f"{path}: larger than {MAX_EDITED_BYTES // 1_000_000} MB, too large to be edited", "split the file"
         )
     return documents(data, path, Budget(MAX_EDITED_VALUES))
 
@@ -385,7 +388,7 @@ def _entries(path: str, stdin: TextIO | BinaryIO, budget: Budget, *, named: bool
         if named and len(objects) < len(found):
             raise ManifestError(
                 f"{path}:{document.line}: no Kubernetes object",
-                "It takes apiVersion, kind and metadata.name to be one.",
+                "it takes apiVersion, kind and metadata.name to be one",
             )
         for place, obj in objects:
             _check_identity(obj, f"{path}:{document.line}")
@@ -507,8 +510,8 @@ def _without_version(merge: Object) -> Object:
     return {**rest, "metadata": metadata} if metadata else rest
 
 
-def _missing(message: str) -> NotFound:
-    return _local(NotFound(404, "NotFound", message))
+def _missing(message: str, hint: str = "") -> NotFound:
+    return _local(NotFound(404, "NotFound", message, hint))
 
 
 def _local(error: _Failure) -> _Failure:

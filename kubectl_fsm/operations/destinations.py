@@ -97,8 +97,9 @@ class Finder:
         try:
             resource, obj = targets.locate(self._cluster, wanted.name, self._client.namespace)
         except NotFound as error:
-            if "." in wanted.name and "/" not in wanted.name:
-                error.hint = f"names are not looked up in DNS; {_HINT}"
+            if "/" not in wanted.name:
+                dns = f"names are not looked up in DNS; {_HINT}"
+                error.hint = dns if "." in wanted.name else f"{error.hint}, and a Service svc/{wanted.name}"
             raise
         workload = self._owners.of(*self._owners.add(resource, obj))
         pods = [obj] if resource is PODS else pods_of(self._cluster, self._owners, workload)

@@ -85,6 +85,18 @@ def test_usage_errors(run, argv, said):
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["rules", "deploy/web", "-n", "prod"], '"web" not found in files {}\nit is in namespace shop\n'),
+        (["rules", "deploy/nope", "-n", "shop"], '"nope" not found in files {}\n'),
+        (["trace", "deploy/web", "svc/redis.prod:6379"], '"redis" not found in files {}\nit is in namespace shop\n'),
+    ],
+)
+def test_an_object_of_another_namespace_is_named_where_it_is(run, argv, said):
+    assert run(*argv, "-f", SHOP)[2].endswith(said.format(SHOP))
+
+
 def test_a_traceback_only_when_asked_for(run):
     assert "Traceback" not in run("rules", "nope", "-f", SHOP)[2]
     assert "Traceback" in run("rules", "nope", "-f", SHOP, "-v=8")[2]

@@ -460,6 +460,12 @@ def test_a_name_with_dots_is_not_looked_up():
     assert caught.value.hint.startswith("names are not looked up in DNS")
 
 
+def test_a_name_that_is_no_pods_may_be_a_services():
+    with pytest.raises(NotFound) as caught:
+        found("cache:80", *CLUSTER)
+    assert caught.value.hint.endswith("a workload is named KIND/NAME, such as deploy/cache, and a Service svc/cache")
+
+
 def test_a_workload_that_is_scaled_to_zero_but_still_has_a_pod_counts():
     route = found("svc/api:80", *CLUSTER[:3], workload(replicas=0), WEB, API, service(PORT), cluster=Files)
     assert addresses(route) == ["10.244.1.3"]
