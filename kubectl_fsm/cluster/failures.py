@@ -43,6 +43,8 @@ _REASONS: Mapping[int, str] = {
 }
 """What an API server's `Status` gives as reason, for answers that are none."""
 _SERVER_TROUBLE = "try again; if it stays so: kubectl get --raw '/readyz?verbose'"
+_NOBODY = "system:anonymous"
+"""Who asks, to an API server, without credentials."""
 _ADDRESS = "check the server's address (kubectl config view --minify), the network, HTTPS_PROXY and NO_PROXY"
 _AUTHORITY = "check certificate-authority and tls-server-name in the kubeconfig: kubectl config view --minify"
 
@@ -237,6 +239,8 @@ def _forbidden(message: str, call: Call, asker: Asker) -> str:
         self_words = [word for word in asker.words if not word.startswith("--as")]
         check = f"kubectl auth can-i impersonate {shlex.quote(f'users/{asker.impersonated}')}"
         return f"--as needs the right to impersonate: {check}{_joined('', asker._replace(words=self_words))}"
+    if f'User "{_NOBODY}" ' in message:
+        return f"the request showed no credentials that count: {asker.login_hint}"
     target = shlex.quote(f"{call.kind}/{call.name}" if call.name else call.kind)
     scope = f" --subresource={call.subresource}" if call.subresource else ""
     scope += f" -n {shlex.quote(call.namespace)}" if call.namespace else "" if call.target.startswith("/") else " -A"

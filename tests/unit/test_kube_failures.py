@@ -61,6 +61,12 @@ def patch(cluster):
             f"ask for the right to {CALL}; check: kubectl auth can-i patch meshconfigs.config.flomesh.io/fsm-mesh-config -n fsm-system",
         ),
         (
+            status(403, "Forbidden", 'forbidden: User "system:anonymous" cannot get path "/apis"'),
+            Forbidden,
+            'Error from server (Forbidden): forbidden: User "system:anonymous" cannot get path "/apis"',
+            'the request showed no credentials that count: log in again as user "ann" of context "test", or choose other credentials with --context or --user',
+        ),
+        (
             status(404, "NotFound", 'meshconfigs "fsm-mesh-config" not found'),
             NotFound,
             'Error from server (NotFound): meshconfigs "fsm-mesh-config" not found',
