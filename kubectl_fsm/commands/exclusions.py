@@ -52,7 +52,7 @@ class Exclusions(NamedTuple):
                 )
             return ExclusionsReport((), cluster.origin, export(installation, self.export))
         scope = "" if self.everywhere else self.namespace or cluster.namespace
-        found = configured.collect(cluster, installations, scope)
+        found = configured.collect(cluster, installations, scope, narrowed=bool(self.control_plane))
         if found.unreadable:
             yield Warned(f"without the right to list {', '.join(found.unreadable)}, what they configure is not shown")
         return ExclusionsReport(found.items, cluster.origin)

@@ -27,8 +27,13 @@ class Collected(NamedTuple):
     unreadable: Sequence[str]
 
 
-def collect(cluster: Cluster, installations: Sequence[Installation], namespace: str) -> Collected:
-    """Everything that configures exclusions: all meshes, and the workloads of a namespace (all where it is empty)."""
+def collect(
+    cluster: Cluster, installations: Sequence[Installation], namespace: str, *, narrowed: bool = False
+) -> Collected:
+    """Everything that configures exclusions: all meshes, and the workloads of a namespace (all where it is empty).
+
+    With `narrowed` there may be other meshes than these: what is in their namespaces is theirs.
+    """
     owners = Owners(cluster, readable_only=True)
     subjects, services, namespaces = cluster.gather(
         lambda: survey.subjects(cluster, owners, namespace),
@@ -38,6 +43,8 @@ def collect(cluster: Cluster, installations: Sequence[Installation], namespace: 
     found = [_global(installation) for installation in installations if installation.config]
     for subject in subjects:
         own = namespaces.get(subject.workload.namespace)
+        if narrowed and meshes.is_elsewhere(installations, own):
+            continue
         installation = meshes.of_pod(installations, own, *subject.pods) or installations[0]
         found += [*_template(subject, installation), *_strays(subject, installation)]
     unreadable = [*owners.unreadable, *([SERVICES.qualified] if services is None else [])]

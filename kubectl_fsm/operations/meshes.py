@@ -95,6 +95,12 @@ def of_namespace(installations: Sequence[Installation], namespace: Object | None
     return unnamed[0] if len(unnamed) == 1 else None
 
 
+def is_elsewhere(installations: Sequence[Installation], namespace: Object | None) -> bool:
+    """Whether a namespace's label names a mesh, and none of these."""
+    labels = fields.labels(namespace) if namespace else {}
+    return any(mesh.monitored_label in labels for mesh in MESHES) and of_namespace(installations, namespace) is None
+
+
 def of_pod(installations: Sequence[Installation], namespace: Object | None, *pods: Object) -> Installation | None:
     """The mesh of pods of one workload: their namespace's, else the one whose marks they carry, else the only one.
 

@@ -136,6 +136,19 @@ def test_with_two_meshes_a_template_is_read_as_the_one_of_its_namespace_does():
     assert items[2] == ("template", "deploy/web", "shop", [("inbound-port", "80", "")], "")
 
 
+def test_asked_about_one_of_two_meshes_what_is_in_the_others_is_not_shown():
+    osm = meshconfig() | {"apiVersion": "config.openservicemesh.io/v1alpha2"}
+    osm["metadata"] = {"name": "osm-mesh-config", "namespace": "osm-system"}
+    away = {"name": "away", "labels": {"openservicemesh.io/monitored-by": "osm"}}
+    key = "openservicemesh.io/inbound-port-exclusion-list"
+    web, theirs = deployment(annotations={OUT: "80"}), deployment("theirs", annotations={key: "80"})
+    theirs["metadata"]["namespace"] = "away"
+    items, _ = found(
+        meshconfig(), osm, NAMESPACE, {**NAMESPACE, "metadata": away}, web, theirs, words=("-A", "-N", "fsm-system")
+    )
+    assert [item[1] for item in items] == ["MeshConfig/fsm-mesh-config", "deploy/web"]
+
+
 def test_who_wrote_the_annotation_of_a_pod_and_of_a_service():
     def written(obj, key):
         step = {"f:metadata": {"f:annotations": {f"f:{key}": {}}}}
