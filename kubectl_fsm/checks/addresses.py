@@ -1,11 +1,12 @@
 """Addresses that callers do not dial although they are excluded, and those that no rule is for."""
 
+import json
 import shlex
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from kubectl_fsm import fields, services, workloads
-from kubectl_fsm.checks import backends
+from kubectl_fsm.checks import backends, mending
 from kubectl_fsm.checks.doors import is_balanced_before
 from kubectl_fsm.checks.kept import Kept, kept, replacement, ruled
 from kubectl_fsm.checks.lists import ListHolder
@@ -70,9 +71,20 @@ def ipv6(view: ListHolder) -> Iterator[Seen]:
             yield Seen(f"{len(pods)} {many}: {named(pods)}", "let a NetworkPolicy refuse IPv6 where that matters")
     elif isinstance(view, WorkloadView) and view.script:
         for service in backends.selecting(view):
-            if "IPv6" in fields.sequence(service, "spec", "ipFamilies"):
-                mend = f"leave IPv6 out of spec.ipFamilies of {label(service)}"
+            families = fields.sequence(service, "spec", "ipFamilies")
+            if "IPv6" in families or fields.text(service, "spec", "ipFamilyPolicy") == "RequireDualStack":
+                mend = _without_six(view.scene, service, first=families[:1] == ["IPv6"])
                 yield Seen("clients can dial it by IPv6", mend, ("spec", "ipFamilies"), service)
+
+
+def _without_six(scene: Scene, service: Object, *, first: bool) -> str:
+    """What takes IPv6 from a Service; where it is its `first` family that is none that the API server would change."""
+    wanted = "ipFamilyPolicy: SingleStack and ipFamilies: [IPv4] in spec"
+    if first:
+        return f"create {label(service)} anew with {wanted}: the first family of a Service stays"
+    patch = json.dumps({"spec": {"ipFamilyPolicy": "SingleStack"}})
+    where = ["-n", fields.namespace(service), "--type=merge", "-p", patch]
+    return mending.told(scene, f"write {wanted}", "patch", label(service), *where)
 
 
 def speaks_six(pod: Object) -> bool:
