@@ -113,7 +113,7 @@ def _taken_out(view: ListHolder, found: ExclusionList, values: Sequence[str]) ->
     """The same in words, for who edits a file."""
     field = f"spec.traffic.{found.field}"
     place = f"the annotation {view.place(found)[-1]}" if isinstance(view, WorkloadView) else field
-    shown = (value if value and not value.split()[1:] else repr(value) for value in values[:LONG])
+    shown = (value if value.split() == [value] else repr(value) for value in values[:LONG])
     more = f" and {len(values) - LONG} more" if len(values) > LONG else ""
     return f"take {', '.join(shown)}{more} out of {place}"
 
