@@ -111,8 +111,12 @@ def _left(view: ListHolder, found: ExclusionList, values: Sequence[str]) -> str:
 
 def _taken_out(view: ListHolder, found: ExclusionList, values: Sequence[str]) -> str:
     """The same in words, for who edits a file."""
-    field = f"spec.traffic.{found.field}"
-    place = f"the annotation {view.place(found)[-1]}" if isinstance(view, WorkloadView) else field
+    place = f"spec.traffic.{found.field}"
+    if isinstance(view, WorkloadView):
+        key = view.installation.injector.annotation(found)
+        place = f"the annotation {key}"
+        if {*items(view.annotations[key])} <= {*values}:  # an empty one would have the pods refused
+            return _written(".".join(view.annotation_path(key)[:-1]), {key: None})
     shown = (value if value.split() == [value] else repr(value) for value in values[:LONG])
     more = f" and {len(values) - LONG} more" if len(values) > LONG else ""
     return f"take {', '.join(shown)}{more} out of {place}"
