@@ -44,7 +44,7 @@ class Option(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A command line, and what it is for; that may be empty."""
+    """A command line, and what it is for, which stands behind it as a remark of a shell's; that may be empty."""
 
     command: str
     text: str
@@ -101,8 +101,8 @@ def _option(match: re.Match[str]) -> Option:
 
 
 def _example(line: str) -> Example:
-    command, _, text = line.strip().partition("   ")
-    return Example(command, text.strip())
+    command, _, text = line.strip().partition(" # ")
+    return Example(command.rstrip(), text)
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str:

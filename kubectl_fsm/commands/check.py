@@ -35,8 +35,8 @@ Usage:
 Examples:
   kubectl fsm check web-58d4f8ff58-wtz4f -n shop
   kubectl fsm check -A --severity error -o junit > report.xml
-  kubectl fsm check -f deploy/ -o sarif                          in CI, without a cluster
-  kubectl fsm check -f -                                         what helm template or kustomize build print
+  kubectl fsm check -f deploy/ -o sarif                        # in CI, without a cluster
+  kubectl fsm check -f -                                       # what helm template or kustomize build print
   kubectl fsm check --list -o wide
 
 Options:

@@ -18,7 +18,7 @@ Usage:
   kubectl fsm exclude-port [options] [--] [PORT...]
 
 Examples:
-  kubectl fsm exclude-port 6379                                  the whole mesh, outbound
+  kubectl fsm exclude-port 6379                                # the whole mesh, outbound
   kubectl fsm exclude-port 8000-8003,9090 --inbound --workload=deploy/web -n shop
   kubectl fsm exclude-port --remove 6379
   kubectl fsm exclude-port 6379 --dry-run --diff

@@ -25,7 +25,7 @@ Usage:
 
 Examples:
   kubectl fsm exclusions -n shop
-  kubectl fsm exclusions -A -o wide                              with who wrote it and when
+  kubectl fsm exclusions -A -o wide                            # with who wrote it and when
   kubectl fsm exclusions --export=patch > exclusions.yaml
 
 Options:

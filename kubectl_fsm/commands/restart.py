@@ -40,10 +40,10 @@ Usage:
 
 Examples:
   kubectl fsm restart deploy/web -n shop
-  kubectl fsm restart -A --dry-run                               what would be restarted, and why not
+  kubectl fsm restart -A --dry-run                             # what would be restarted, and why not
   kubectl fsm restart --all -n shop --yes
   kubectl fsm restart -A --max-parallel 4 --canary deploy/web --bake 10m
-  kubectl fsm restart ds/agent -n shop --evict                   an OnDelete DaemonSet, pod by pod
+  kubectl fsm restart ds/agent -n shop --evict                 # an OnDelete DaemonSet, pod by pod
   kubectl fsm restart --resume ./fsm-restart-8f2c.json
 
 Options:

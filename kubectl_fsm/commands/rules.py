@@ -34,11 +34,11 @@ Usage:
 
 Examples:
   kubectl fsm rules web-58d4f8ff58-wtz4f -n shop
-  kubectl fsm rules deploy/web -n shop -o iptables               the script itself
-  kubectl fsm rules deploy/web -n shop -o mermaid                a picture, as GitHub draws it
-  kubectl fsm rules deploy/web -n shop --from-injector           what the injector makes of the next pod
+  kubectl fsm rules deploy/web -n shop -o iptables             # the script itself
+  kubectl fsm rules deploy/web -n shop -o mermaid              # a picture, as GitHub draws it
+  kubectl fsm rules deploy/web -n shop --from-injector         # what the injector makes of the next pod
   kubectl fsm rules -A -o json
-  kubectl fsm rules deploy/web -f examples/shop                  from manifests, without a cluster
+  kubectl fsm rules deploy/web -f examples/shop                # from manifests, without a cluster
 
 Options:
   -l, --selector=SELECTOR          pods with these labels

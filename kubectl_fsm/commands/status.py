@@ -21,7 +21,7 @@ Usage:
 Examples:
   kubectl fsm status -A
   kubectl fsm status -A --outdated -o name | xargs -L1 kubectl fsm restart
-  kubectl fsm status -n shop --exit-code                         in a script
+  kubectl fsm status -n shop --exit-code                       # in a script
 
 Options:
       --outdated                   only workloads whose pods run outdated rules

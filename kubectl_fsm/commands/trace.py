@@ -31,9 +31,9 @@ Usage:
 Examples:
   kubectl fsm trace deploy/web svc/redis:6379 -n shop
   kubectl fsm trace web-58d4f8ff58-wtz4f 10.96.0.1:443 -n shop -o json
-  kubectl fsm trace deploy/web svc/api:8080 -f examples/shop             from manifests, without a cluster
-  kubectl fsm trace deploy/web svc/api:8080 -f examples/shop --kernel    and prove it
-  kubectl fsm trace deploy/web svc/api:8080 -n shop -o mermaid           a picture, as GitHub draws it
+  kubectl fsm trace deploy/web svc/api:8080 -f examples/shop           # from manifests, without a cluster
+  kubectl fsm trace deploy/web svc/api:8080 -f examples/shop --kernel  # and prove it
+  kubectl fsm trace deploy/web svc/api:8080 -n shop -o mermaid         # a picture, as GitHub draws it
 
 Options:
       --uid=UID                    user id of the calling process, where the pod does not tell it

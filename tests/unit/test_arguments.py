@@ -1,6 +1,7 @@
 """argv -> words, as a table."""
 
 import re
+import shlex
 
 import pytest
 from docopt import docopt
@@ -134,7 +135,11 @@ def test_every_usage_text_is_its_own_grammar(verb):
         parsed = docopt(usage, ["fsm", verb, *words], default_help=False)
         assert parsed[option.name], option.name
     assert text.examples
-    for example in text.examples:
+    lines = usage.partition("\nExamples:\n")[2].partition("\n\n")[0].splitlines()
+    for example, line in zip(text.examples, lines, strict=True):
+        copied = shlex.shlex(line, posix=True, punctuation_chars=True)  # takes remarks for what they are to a shell
+        assert list(copied) == list(shlex.shlex(example.command, posix=True, punctuation_chars=True))
+        assert "  " not in example.command
         words = re.split(r" [>|] ", example.command)[0].split()
         assert words[:3] == ["kubectl", "fsm", verb]
         order(words[3:], known)
