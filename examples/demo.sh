@@ -7,30 +7,33 @@ trap 'rm -rf "$copy"' EXIT
 cp "$(dirname "$0")"/shop/*.yaml "$copy"
 cd "$copy"
 
-show() {
-  printf '\n$ kubectl fsm %s\n' "$*"
+kubectl() { # without a kubectl
+  shift
   kubectl-fsm "$@"
 }
 
+show() {
+  printf '\n$ %s\n' "$1"
+  eval "$1"
+}
+
 echo "The effective rules of the next pod of deploy/web, from the manifests in examples/shop:"
-show rules deploy/web -n shop -f .
+show 'kubectl fsm rules deploy/web -n shop -f .'
 
 echo
 echo "Who takes a connection from there to the back end, and which rule says so:"
-show trace deploy/web svc/api:8080 -n shop -f . -o wide
+show 'kubectl fsm trace deploy/web svc/api:8080 -n shop -f . -o wide'
 
 echo
 echo "What is wrong there, and what mends it (redis is excluded at its clients only):"
-printf '\n$ kubectl fsm check -f .\n'
-kubectl-fsm check -f . || true
+show 'kubectl fsm check -f .' || true
 
 echo
 echo "The web pods are to reach the database on port 5432 without the sidecar, so its port goes on their template:"
-printf '\n$ kubectl fsm exclude-port 5432 --workload=deploy/web -n shop --local -f web.yaml > edited.yaml\n'
-kubectl-fsm exclude-port 5432 --workload=deploy/web -n shop --local -f web.yaml > edited.txt
-diff -u web.yaml edited.txt || true
-mv edited.txt web.yaml
+show 'kubectl fsm exclude-port 5432 --workload=deploy/web -n shop --local -f web.yaml > edited.txt'
+show 'diff -u web.yaml edited.txt' || true
+show 'mv edited.txt web.yaml'
 
 echo
-echo "And the rules again: port 5432 is direct now, and the table says since where:"
-show rules deploy/web -n shop -f .
+echo "And the rules again: port 5432 is direct now, and the table says where that is configured:"
+show 'kubectl fsm rules deploy/web -n shop -f .'
