@@ -302,7 +302,7 @@ class Record:
             Path(fresh).unlink()
             self._path = self._trouble = ""
         elif len(self._places) > 1 and fresh:
-            yield Note(f"what is left to do is kept in {fresh}")
+            yield Note(f"what is left to do is kept in {fresh}, which goes when all is done")
         elif self._trouble:
             yield Warned(f"the plan {self._path} cannot be kept up to date: {self._trouble}")
 

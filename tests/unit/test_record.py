@@ -110,7 +110,10 @@ def test_all_of_it(roll):
     steps = {"api": [comes("Deployment", "api", script=STALE)]}
     report, events = roll(World(*shop("api", "web"), steps=steps), "--all", "--all-pods")
     (name,) = files()
-    assert texts(events, Note) == [f"what is left to do is {where} ./{name}" for where in ("kept in", "in")]
+    assert texts(events, Note) == [
+        f"what is left to do is kept in ./{name}, which goes when all is done",
+        f"what is left to do is in ./{name}",
+    ]
     (failed,) = (event.error for event in events if isinstance(event, Failed))
     assert failed.hint == f"mend it, then kubectl fsm restart --resume ./{name}"
     assert json.loads(Path(name).read_text()) == {
