@@ -43,11 +43,13 @@ def find(cluster: Cluster, control_plane: str = "") -> Sequence[Installation]:
     ]
     if found or not cluster.remote:
         return found or [_assumed(cluster)]
-    seen = [f"{group}/{version}" for group, version in zip(GROUPS, versions, strict=True) if version]
-    where = f"namespace {control_plane}" if control_plane else "any namespace"
-    if seen:
+    served = {group: version for group, version in zip(GROUPS, versions, strict=True) if version}
+    if served:
+        seen = ", ".join(f"{group}/{version}" for group, version in served.items())
+        lists = " and ".join(f"kubectl get meshconfigs.{group} -A" for group in served)
         raise MeshError(
-            f"no MeshConfig in {where} ({', '.join(seen)} is served)", "name the control plane's namespace with -N"
+            f"no MeshConfig in {f'namespace {control_plane}' if control_plane else 'any namespace'} ({seen} is served)",
+            f"see where there is one: {lists}" if control_plane else "check --context, or install the mesh first",
         )
     raise MeshError(
         f"{cluster.origin} has no FSM, osm-edge or OSM: neither {' nor '.join(GROUPS)} is served",

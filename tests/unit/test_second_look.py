@@ -29,6 +29,19 @@ def test_marks_that_two_meshes_share_do_not_tell_which_is_meant():
     assert cluster.patches == []
 
 
+def test_where_no_mesh_is_the_hint_is_of_use():
+    """With -N it may be elsewhere; without, every namespace was looked at, and an uninstalled mesh leaves its kinds."""
+    with pytest.raises(
+        MeshError, match=r"no MeshConfig in namespace shop \(config.flomesh.io/v1alpha3 is"
+    ) as elsewhere:
+        carry_out(Remote(meshconfig()), "exclude-port", "8080", "-N", "shop")
+    assert elsewhere.value.hint == "see where there is one: kubectl get meshconfigs.config.flomesh.io -A"
+    rest = {**meshconfig(), "kind": "MeshRootCertificate"}
+    with pytest.raises(MeshError, match=r"no MeshConfig in any namespace \(config.flomesh.io/v1alpha3 is") as nowhere:
+        carry_out(Remote(rest), "exclude-port", "8080")
+    assert nowhere.value.hint == "check --context, or install the mesh first"
+
+
 def spark():
     driver = pod("driver", OLD, uid="d")
     executor = pod("exec-1", OLD, annotations={OUT: FULL}, uid="e")
