@@ -111,7 +111,8 @@ def parse(arguments: Arguments) -> Check | Catalogue:
     if arguments.flag("--list"):
         if names or offline:
             raise UsageError("--list looks at nothing", "leave out TARGET and -f")
-        arguments.choice("--output", _LIST_FORMATS)
+        if (output := arguments.text("--output")) not in ("", *_LIST_FORMATS):
+            raise UsageError(f"-o {output} does not show what --list lists", f"it takes {', '.join(_LIST_FORMATS)}")
         return Catalogue(_chosen(arguments, "info"))
     if offline and arguments.flag("--from-injector"):
         raise UsageError("files have no injector to ask", "leave out -f, or --from-injector")

@@ -108,7 +108,7 @@ def _asked(
 
 
 def parse(arguments: Arguments) -> Rules:
-    names, namespace = arguments.words("TARGET"), arguments.text("--namespace")
+    names, namespace = tuple(dict.fromkeys(arguments.words("TARGET"))), arguments.text("--namespace")
     offline = bool(arguments.many("--filename"))
     everywhere = arguments.flag("--all-namespaces") or (offline and not names and not namespace)
     selection = Selection(names, namespace, everywhere, arguments.text("--selector"))

@@ -207,9 +207,18 @@ def test_the_list_of_checks_asks_no_cluster(capsys, words, names):
     assert capsys.readouterr().out.split() == names
 
 
-@pytest.mark.parametrize("words", [["-f", SHOP], ["deploy/web"], ["-o", "sarif"], ["-o", "short"]])
-def test_the_list_of_checks_takes_no_target(capsys, words):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-f", SHOP], "--list looks at nothing\nleave out TARGET and -f\n"),
+        (["deploy/web"], "--list looks at nothing\nleave out TARGET and -f\n"),
+        (["-o", "sarif"], "-o sarif does not show what --list lists\nit takes wide, json, yaml, name\n"),
+        (["-o", "short"], "-o short does not show what --list lists\nit takes wide, json, yaml, name\n"),
+    ],
+)
+def test_the_list_of_checks_takes_no_target(capsys, words, said):
     assert cli.main(["check", "--list", *words]) == 2
+    assert capsys.readouterr().err == f"error: {said}"
 
 
 @pytest.mark.parametrize("output", ["short", "name", "junit", "sarif"])

@@ -62,6 +62,11 @@ def test_pods_that_say_the_same_are_shown_together():
     assert apply == "Apply: kubectl fsm restart deploy/web -n shop   # 4 pods"
 
 
+def test_a_target_that_is_named_twice_is_shown_once():
+    report = rules(meshconfig(), NAMESPACE, deployment(), running("web-1"), words=("web-1", "web-1", "-n", "shop"))
+    assert [item.pod for item in report.items] == ["web-1"]
+
+
 def test_a_pod_that_is_named_is_shown_alone_and_all_are_in_order():
     def at(namespace, name):
         item = running(name)
