@@ -14,7 +14,7 @@ from kubectl_fsm.netfilter.model import NAT, Chain, Ruleset
 from kubectl_fsm.netfilter.script import parse, write
 from kubectl_fsm.netfilter.shadows import Shadow, shadowed
 from kubectl_fsm.netfilter.text import describe
-from kubectl_fsm.operations import annotations, hints
+from kubectl_fsm.operations import annotations, hints, meshes
 from kubectl_fsm.operations.breadth import Breadth
 from kubectl_fsm.operations.survey import Subject
 from kubectl_fsm.reports import EntryState, PodRules, RuleLine, SettingState
@@ -137,7 +137,7 @@ def pod_rules(
         exclusions=_entries(now.effective if now else None, wanted),
         settings=_settings(now.effective if now else None, wanted),
         rules=_rules(ruleset, found, shadows=shadows) if ruleset else (),
-        notes=[*found.refused, *_notes(subject, pod, found)],
+        notes=[*found.refused, *_notes(subject, pod, found, namespace)],
         apply=hints.apply(subject.workload, words)
         if found.state == "outdated" and coming.wanted and not found.refused
         else "",
@@ -337,7 +337,7 @@ def oddities(subject: Subject, pod: Object | None, installation: Installation) -
     ]
 
 
-def _notes(subject: Subject, pod: Object | None, found: Situation) -> Sequence[str]:
+def _notes(subject: Subject, pod: Object | None, found: Situation, namespace: Object | None) -> Sequence[str]:
     """What a user should know beside the rules."""
     installation = found.installation
     notes = [*([installation.note] if installation.note else []), *found.warnings]
@@ -346,4 +346,5 @@ def _notes(subject: Subject, pod: Object | None, found: Situation) -> Sequence[s
     if subject.workload.unseen:
         owner = subject.workload.unseen
         notes.append(f"{owner.kind} {owner.name} is not shown: the next pod is taken to be made as this one was")
-    return [*notes, *oddities(subject, pod, installation)]
+    theirs = meshes.is_elsewhere([installation], namespace)  # its annotations are for the mesh that its label names
+    return notes if theirs else [*notes, *oddities(subject, pod, installation)]

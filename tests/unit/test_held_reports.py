@@ -234,6 +234,13 @@ def test_annotations_that_do_nothing_are_named():
     ]
 
 
+def test_annotations_for_a_mesh_that_is_not_looked_at_are_its_own():
+    theirs = {"name": "shop", "labels": {"openservicemesh.io/monitored-by": "osm"}}
+    web = deployment(annotations={"openservicemesh.io/outbound-port-exclusion-list": "1"})
+    item = one(meshconfig(), {**NAMESPACE, "metadata": theirs}, web, words=("deploy/web", "-n", "shop"))
+    assert (item.state, [note for note in item.notes if "annotation" in note]) == ("not-injected", [])
+
+
 def test_a_namespace_that_refuses_pods():
     namespace = {
         **NAMESPACE,
