@@ -54,6 +54,14 @@ def behind(scene: Scene, service: Object) -> Sequence[WorkloadView]:
     ]
 
 
+def pod_address(scene: Scene, service: Object) -> str:
+    """The address of the first pod behind a Service; empty where none is looked at that has one. Raises `InvalidObject`."""
+    if not _is_at_hand(scene, fields.namespace(service)):
+        return ""
+    pods = (pod for view in behind(scene, service) for pod in view.subject.pods if workloads.lives(pod))
+    return next(filter(None, map(instances.address_of, pods)), "")
+
+
 @lru_cache(maxsize=256)
 def _selectors(scene: Scene, namespace: str) -> Mapping[_Label, Sequence[tuple[Mapping[str, str], Object]]]:
     """The Services of a namespace by the first label that they ask for, each with its selector."""
@@ -70,11 +78,14 @@ def _services(scene: Scene) -> Mapping[str, Sequence[Object]]:
 @lru_cache(maxsize=256)
 def _labelled(scene: Scene, namespace: str) -> Mapping[_Label, Sequence[WorkloadView]]:
     """The workloads of a namespace by each label of their pods."""
-    if scene.whole and scene.scope in ("", namespace):
-        views = scene.once(by_namespace).get(namespace, ())
-    else:
-        views = [*_read(scene, namespace)]
+    at_hand = _is_at_hand(scene, namespace)
+    views = scene.once(by_namespace).get(namespace, ()) if at_hand else [*_read(scene, namespace)]
     return _grouped((label, view) for view in views for label in fields.labels(view.template).items())
+
+
+def _is_at_hand(scene: Scene, namespace: str) -> bool:
+    """Whether all workloads of a namespace are looked at."""
+    return scene.whole and scene.scope in ("", namespace)
 
 
 def _read(scene: Scene, namespace: str) -> Iterator[WorkloadView]:

@@ -177,12 +177,15 @@ def kindred(scene: Scene) -> Kindred:
     return Kindred([Kin(views) for views in alike.values()])
 
 
-def doors(service: Object) -> Iterator[Door]:
-    """The ports of a Service; of one in a file, which has no ClusterIP yet, and of a headless one at a stand-in's address."""
-    assumed = lacks_address(service) or services.is_headless(service)
+def doors(service: Object, pod: str = "") -> Iterator[Door]:
+    """The ports of a Service; a headless one is dialled at the address of a `pod` behind it.
+
+    A stand-in is given to one in a file, which has no ClusterIP yet, and where no such pod is known.
+    """
+    headless = services.is_headless(service)
+    assumed = lacks_address(service) or (headless and not pod)
     for index, port in enumerate(services.ports(service)):
-        if port.address or assumed:
-            address = StandIns().service if assumed else port.address
+        if address := StandIns().service if assumed else pod if headless else port.address:
             yield Door(service, index, port._replace(address=address), assumed)
 
 

@@ -24,7 +24,7 @@ from kubectl_fsm.meshes import (
     OUTBOUND_PORTS,
     ExclusionList,
 )
-from kubectl_fsm.services import Endpoint
+from kubectl_fsm.services import Endpoint, is_headless
 from kubectl_fsm.tracing import NO_RULES, Dial, Result, Side, Step
 
 _NAMED = 2
@@ -101,8 +101,9 @@ def range_over_services(view: ListHolder) -> Iterator[Seen]:
             f"{'being ' if included else ''}{entry} takes connections to {which} of the mesh past the sidecar "
             f"({', '.join(names[:_NAMED])}{more}), where the servers' sidecars want TLS"
         )
+        pods = ", of headless ones those of their pods" if any(map(is_headless, found.values())) else ""
         mend = (
-            "include the addresses of these Services as well"
+            f"include the addresses of these Services as well{pods}"
             if included
             else "exclude just what is outside of the mesh"
         )
@@ -122,7 +123,7 @@ def tls_to_application(view: WorkloadView) -> Iterator[Seen]:
         return
     own = view.annotation_path(view.installation.injector.annotation(INBOUND_PORTS))
     for service in backends.selecting(view):
-        for door in doors(service):
+        for door in _doors(view.scene, service):
             if step := _open(view, door):
                 at = f"port {door.number} of {label(service)}"
                 seen = f"{at} leads past the sidecar ({_reason(step)}), and a client's sidecar speaks TLS to it"
@@ -164,10 +165,14 @@ def _mismatches(scene: Scene) -> Sequence[_Mismatch]:
 def _of_service(scene: Scene, service: Object) -> Sequence[_Mismatch]:
     """Those of one Service; where it cannot be read there is a note."""
     try:
-        return [found for door in doors(service) for found in _of_door(scene, door)]
+        return [found for door in _doors(scene, service) for found in _of_door(scene, door)]
     except InvalidObject as error:
         scene.notes[f"not looked at: {error.message}"] = None
         return ()
+
+
+def _doors(scene: Scene, service: Object) -> Iterator[Door]:
+    return doors(service, backends.pod_address(scene, service) if is_headless(service) else "")
 
 
 def _of_door(scene: Scene, door: Door) -> Iterator[_Mismatch]:
