@@ -74,6 +74,11 @@ class Workload(NamedTuple):
         return self.top.namespace
 
     @property
+    def title(self) -> str:
+        """`deploy/web in shop`, or just the label of what is in no namespace."""
+        return f"{self.label} in {self.namespace}" if self.namespace else self.label
+
+    @property
     def bare(self) -> bool:
         """Whether it is a pod that nobody makes anew."""
         return self.top.resource is PODS and not self.unseen

@@ -167,7 +167,7 @@ def place_of(workload: Workload, installation: Installation) -> AnnotationPlace:
     """Where a workload's annotations last: the pod template of the topmost owner. Raises `Refused` where there is none."""
     holder = workload.holder
     if holder is None or workload.refusal:
-        raise Refused(f"{workload.label} in {workload.namespace} is not edited: {workload.refusal}")
+        raise Refused(f"{workload.title} is not edited: {workload.refusal}")
     path = workloads.template_path(holder.object)
     user = "" if holder == workload.top else workload.label
     return AnnotationPlace(

@@ -39,8 +39,7 @@ class Subject(NamedTuple):
         return fields.annotations(self.template)
 
     def __str__(self) -> str:
-        where = f" in {self.workload.namespace}" if self.workload.namespace else ""
-        return f"{self.workload.label}{where}"
+        return self.workload.title
 
 
 class Survey(NamedTuple):

@@ -109,4 +109,4 @@ def describe(workload: Workload) -> str:
     """`deploy/web in shop (12 replicas)`."""
     count = workloads.replicas(workload.top.object)
     replicas = f" ({count} replica{'s' if count != 1 else ''})" if count is not None else ""
-    return f"{workload.label} in {workload.namespace}{replicas}"
+    return f"{workload.title}{replicas}"

@@ -509,7 +509,12 @@ LOOSE = {**ROLLOUT, "spec": {"workloadRef": {"apiVersion": "apps/v1", "kind": "D
             "--workload=sts/db",
             "it belongs to Postgres main, which has no pod template and would revert",
         ),
-        ([OPERATOR], "--workload=postgres/main", "Postgres main has no pod template"),
+        (
+            [OPERATOR],
+            "--workload=postgres/main",
+            "^postgres/main in shop is not edited: Postgres main has no pod template",
+        ),
+        ([], "--workload=ns/shop", "^namespace/shop is not edited: Namespace shop has no pod template"),
         ([LOOSE], "--workload=rollout/canary", "its workloadRef names Deployment gone, which is not there"),
         ([running("web-1")], "--pod=web-1", "its owner Deployment web is gone or cannot be read"),
     ],
