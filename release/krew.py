@@ -29,7 +29,7 @@ def manifest(folder: Path, url: str = "", homepage: str = "") -> dict[str, Any]:
     spec["homepage"] = homepage or spec["homepage"]
     filled = [entry for entry in spec["platforms"] if _fill(entry, folder, url)]
     if not filled:
-        raise LookupError(f"no bundle of kubectl-fsm {__version__} is in {folder}")
+        raise LookupError(f"no bundle of kubectl-fsm {__version__} is in {folder}: make dist makes one")
     spec["platforms"] = filled
     spec["caveats"] = "".join(_caveats(folder, entry) for entry in filled)
     if not spec["caveats"]:

@@ -13,7 +13,7 @@ TOP = Path(__file__).parents[2]
     ("words", "environment", "said"),
     [
         (["krew"], {}, "Usage: release.krew FOLDER [URL [HOMEPAGE]]"),
-        (["krew", "{}"], {}, "error: no bundle of kubectl-fsm "),
+        (["krew", "{}"], {}, ": make dist makes one\n"),
         (["bundle", "a", "b"], {}, "Usage: release.bundle [FOLDER]"),
         (["bundle", "{}"], {"SOURCE_DATE_EPOCH": "today"}, "error: SOURCE_DATE_EPOCH is seconds since 1970, not 'today'"),
     ],
