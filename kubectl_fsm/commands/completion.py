@@ -23,7 +23,7 @@ SCRIPT = f"""#!/bin/sh
 """
 USAGE = f"""Make shells complete kubectl fsm as they complete kubectl: verbs, options, and what there is in the cluster.
 
-For the words that fit kubectl asks a script on PATH, {FILE}. `install` writes it; `print` shows it, to
+kubectl asks a script on PATH, {FILE}, for the words that fit. `install` writes it; `print` shows it, to
 be put there by hand. The shell has to complete kubectl itself too: kubectl completion --help.
 
 Usage:

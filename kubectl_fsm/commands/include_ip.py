@@ -12,7 +12,7 @@ FORMATS = editing.FORMATS
 USAGE = f"""Intercept outbound connections to these IPv4 ranges only: everything outside them bypasses the sidecar.
 
 This is not the undo of exclude-ip, which is `exclude-ip --remove`. The first range of an empty list takes all other
-outbound traffic from the mesh, so it is asked for. Excluded ranges and ports win over included ranges.
+outbound traffic from the mesh, so that wants a yes. Excluded ranges and ports win over included ranges.
 
 Usage:
   kubectl fsm include-ip [options] [--] [RANGE...]

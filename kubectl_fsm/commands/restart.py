@@ -32,7 +32,7 @@ one, options say where to look: -l, --all or -A. The order is that of the names,
 Deployments before StatefulSets before DaemonSets. Before the first workload is restarted, the mesh's injector is asked
 for the next pod of each; while one would be wrong, nothing is restarted. After a rollout that fails, or whose new pods
 run wrong rules, no other is begun, and what is left to do stays in a plan file for --resume. So it does after Ctrl-C:
-once lets end what runs, twice (or SIGTERM) leaves at once. A workload annotated kubectl-fsm/restart: disabled (or
+one lets what runs end, a second (or SIGTERM) leaves at once. A workload annotated kubectl-fsm/restart: disabled (or
 anything but enabled) is left alone, and without --evict or --recreate so is one that has no rolling update.
 
 Usage:
@@ -56,9 +56,9 @@ Options:
       --skip=KIND/NAME             not this one (repeatable): [NAMESPACE/]KIND/NAME, or ns/NAME for a namespace
       --resume=FILE                go on with what a restart has left to do
       --max-parallel=N             workloads at a time [default: 1]
-      --pause=TIME                 begin none for so long after one has ended [default: 0]
+      --pause=TIME                 how long to wait after one has ended before the next begins [default: 0]
       --canary=KIND/NAME           this one first, [NAMESPACE/]KIND/NAME; the others only if it is verified
-      --bake=TIME                  and only if it is still healthy so much later [default: 0]
+      --bake=TIME                  how long the canary has to stay healthy before the others begin [default: 0]
       --respect-pdb                leave workloads alone whose PodDisruptionBudget has no room now
       --skip-preflight             do not ask the injector beforehand
       --dry-run=client|none        client: print the plan, restart nothing (alone: client)
