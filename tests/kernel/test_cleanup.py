@@ -71,18 +71,20 @@ def start(backend, ending, **options):
     return process, int(line)
 
 
-def left(session):
-    """The processes of a session; a lab has one of its own."""
-    found = []
+def processes():
+    """Parent, session and number of each process that runs."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            after_name = path.read_text().rpartition(")")[2].split()
+            state, parent, _, session, *_ = path.read_text().rpartition(")")[2].split()
         except OSError:  # gone meanwhile
             continue
-        state, its_session = after_name[0], int(after_name[3])
-        if its_session == session and state not in "ZX":
-            found.append(path.parent.name)
-    return found
+        if state not in "ZX":
+            yield int(parent), int(session), int(path.parent.name)
+
+
+def left(session):
+    """The processes of a session; a lab has one of its own."""
+    return [own for _, its_session, own in processes() if its_session == session]
 
 
 def wait_until_gone(session):

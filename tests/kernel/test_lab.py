@@ -133,6 +133,13 @@ def test_nobody_remembers_what_was_tried_before(lab, protocol):
         assert landing.peer == Endpoint(WEB.address, 4321)
 
 
+@pytest.fixture(scope="module")
+def hasty(backend):
+    """A lab for which half a second of silence is the end."""
+    with Lab([WEB, API], backend, seconds=0.5) as lab:
+        yield lab
+
+
 @pytest.mark.parametrize(
     ("protocol", "answer", "outcome"),
     [
@@ -148,15 +155,13 @@ def test_nobody_remembers_what_was_tried_before(lab, protocol):
         ),
     ],
 )
-def test_rejected_at_once(lab, protocol, answer, outcome):
+def test_rejected_at_once(hasty, protocol, answer, outcome):
     """The kernel itself would ask again after a second, and send only so many ICMP messages."""
-    lab.load(API.name, f"*filter\n-A INPUT -p {protocol} --dport 80 -j REJECT --reject-with {answer}\nCOMMIT\n")
+    hasty.load(API.name, f"*filter\n-A INPUT -p {protocol} --dport 80 -j REJECT --reject-with {answer}\nCOMMIT\n")
     limit = ["unshare", "--net", "test", "-e", "/proc/sys/net/ipv4/icmp_msgs_per_sec"]
     count = 40 if subprocess.run(limit, check=False).returncode else 1500  # older kernels have one limit for all
-    start = time.perf_counter()
-    landings = lab.connect_many([Attempt(WEB.name, API.address, 80, protocol=protocol)] * count)
+    landings = hasty.connect_many([Attempt(WEB.name, API.address, 80, protocol=protocol)] * count)
     assert {landing.outcome for landing in landings} == {outcome}
-    assert time.perf_counter() - start < 1
 
 
 def test_answers_are_in_the_order_of_the_questions(lab):
@@ -318,6 +323,12 @@ def test_without_netfilter_of_the_host(lab):
     assert Path(f"/proc/{lab._agent.pid}/root/run").stat().st_dev != Path("/run").stat().st_dev
 
 
+def worked(process):
+    """Seconds of the processor's time that a process has had: what else the machine does makes no difference."""
+    *_, own, systems = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[:13]
+    return (int(own) + int(systems)) / os.sysconf("SC_CLK_TCK")
+
+
 @BOTH
 def test_speed(lab, backend, figure, protocol):
     text = rules(traffic={"outboundPortExclusionList": [6379], "inboundPortExclusionList": [6379]})
@@ -334,11 +345,11 @@ def test_speed(lab, backend, figure, protocol):
         )
         for _ in range(MANY)
     ]
-    start = time.perf_counter()
+    before, start = worked(lab._agent), time.perf_counter()
     landings = lab.connect_many(attempts)
     seconds = time.perf_counter() - start
     assert {landing.outcome for landing in landings} == {Outcome.ACCEPTED}
-    assert seconds < MANY / 1000
+    assert worked(lab._agent) - before < MANY / 1000
     figure(
         f"kernel, {backend}, {protocol}: {MANY / seconds:,.0f} connections/s; "
         f"{statistics.median(loads) * 1000:.1f} ms to load FSM's rules in place of others"

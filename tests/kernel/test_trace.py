@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,7 @@ from kubectl_fsm.generator import render
 from kubectl_fsm.netfilter import Action, simulate
 from kubectl_fsm.netfilter.kernel import NODE_ADDRESS
 from kubectl_fsm.operations import proof
-from tests.kernel.test_cleanup import ROOT, left, traces, wait_until_gone
+from tests.kernel.test_cleanup import ROOT, left, processes, traces, wait_until_gone
 from tests.support.mesh import FSM, OSM, control_plane_deployment, meshconfig
 from tests.support.plugin import Plugin
 from tests.support.workloads import deployment, owned, pod
@@ -185,13 +184,9 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def children(process):
-    """Processes whose parent this is."""
-    return [
-        int(path.parent.name)
-        for path in Path("/proc").glob("[0-9]*/stat")
-        if path.exists() and int(path.read_text().rpartition(")")[2].split()[1]) == process.pid
-    ]
+def agents(process):
+    """Children of a process that have a session of their own, as a lab has it."""
+    return [session for parent, session, own in processes() if own == session and parent == process.pid]
 
 
 def test_ctrl_c_leaves_nothing(tmp_path):
@@ -206,15 +201,15 @@ def test_ctrl_c_leaves_nothing(tmp_path):
         cwd=ROOT, env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    while not (agents := [one for one in children(process) if os.getsid(one) == one]):
+    while not (found := agents(process)):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     out, complaint = process.communicate()
     assert (process.returncode, out, complaint) == (130, "", "\ninterrupted\n")
-    wait_until_gone(agents[0])
-    assert left(agents[0]) == []
+    wait_until_gone(found[0])
+    assert left(found[0]) == []
     assert traces() == before
 
 

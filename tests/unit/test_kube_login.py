@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from base64 import urlsafe_b64encode
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -182,12 +183,16 @@ class TestPlugin:
         master, slave = pty.openpty()
         out = slave if stdout == "terminal" else subprocess.PIPE
         process = subprocess.Popen(program, stdin=slave, stdout=out, stderr=slave)
-        assert process.wait(60) == 1
         os.close(slave)
+        written = b""
+        with suppress(OSError):  # that is how a terminal ends
+            while part := os.read(master, 65536):
+                written += part
+        os.close(master)
         if process.stdout:
             process.stdout.close()
-        shown = os.read(master, 65536).decode()
-        os.close(master)
+        assert process.wait(60) == 1
+        shown = written.decode()
         assert "open https://login.example" in shown
         assert 'of user "ann" of context "test" failed: what it says stands above' in shown
         assert "this should not happen" not in shown

@@ -383,9 +383,9 @@ def test_error_about_a_long_line_is_short():
     ids=["append", "insert", "long rules", "chains", "commands"],
 )
 def test_a_megabyte_of_rules_is_read_in_linear_time(text):
-    start = time.perf_counter()
+    start = time.process_time()
     parse(text)
-    assert time.perf_counter() - start < 8
+    assert time.process_time() - start < 8
 
 
 @pytest.mark.parametrize(
@@ -405,10 +405,10 @@ def test_a_megabyte_of_rules_is_read_in_linear_time(text):
     ids=lambda text: text[-20:].strip() or "spaces",
 )
 def test_a_megabyte_of_nonsense_is_refused_in_linear_time(text):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(RulesSyntaxError):
         parse(text)
-    assert time.perf_counter() - start < 8
+    assert time.process_time() - start < 8
 
 
 numbers = st.integers(0, MAX_PORT)

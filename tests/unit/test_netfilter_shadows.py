@@ -232,9 +232,9 @@ def test_the_search_ends_in_any_maze(width):
         for _ in range(width)
     ]
     ruleset = apply([*map(NewChain, names), *jumps, Append("OUTPUT", Rule((), Plain.DROP))])
-    start = time.perf_counter()
+    start = time.process_time()
     assert list(shadowed(ruleset)) == []
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
 
 
 def test_a_search_that_has_been_given_up_goes_through_no_more_rules(monkeypatch):

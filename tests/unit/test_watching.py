@@ -345,7 +345,7 @@ class TestGoingOn:
         assert server.requests[2].query == {**WATCH, "resourceVersion": "25"}
 
     def test_after_silence(self, server, cluster, stay, monkeypatch):
-        monkeypatch.setattr(watching, "SILENT_SECONDS", 0.05)
+        monkeypatch.setattr(watching, "SILENT_SECONDS", 0.5)
         server.answer(PATH, listing(10), Answer(stay(added("a", 11))), Answer(stay(added("z", 12))))
         with closing(cluster.observe(VIEW)) as states:
             until(states, "a z")
@@ -426,7 +426,7 @@ class TestListingAgain:
 
     @pytest.mark.parametrize("end", ["silent", "cut"])
     def test_a_watch_that_failed_before_it_brought_anything(self, server, cluster, stay, monkeypatch, end):
-        monkeypatch.setattr(watching, "SILENT_SECONDS", 0.05)
+        monkeypatch.setattr(watching, "SILENT_SECONDS", 0.5)
         nothing = Answer(stay()) if end == "silent" else stream(cut=1)
         server.answer(PATH, listing(10, pod("a", 7)), nothing, listing(20, pod("b", 8)), Answer(stay(bookmark(21))))
         with closing(cluster.observe(VIEW)) as states:
@@ -444,12 +444,12 @@ class TestListingAgain:
 class TestGivingUp:
     @pytest.mark.parametrize("answers", [(html(503),), (listing(10), html(503))], ids=["list", "watch"])
     def test_patience_ends(self, server, cluster, monkeypatch, answers):
-        monkeypatch.setattr(watching, "PATIENCE", 0.1)
+        monkeypatch.setattr(watching, "PATIENCE", 0.5)
         server.answer(PATH, *answers)
         started = time.monotonic()
         with closing(cluster.observe(VIEW)) as states, pytest.raises(ApiError) as error:
             until(states, "never")
-        assert time.monotonic() - started > 0.1
+        assert time.monotonic() - started > 0.5
         verb = "watch" if len(answers) == 2 else "list"
         assert error.value.message == f"{verb} pods in namespace shop: the server answered 503 Service Unavailable"
         assert len(server.requests) > len(answers)
@@ -461,13 +461,15 @@ class TestGivingUp:
             until(states, "never")
 
     def test_a_list_renews_the_patience(self, server, cluster, stay, monkeypatch):
-        monkeypatch.setattr(watching, "PATIENCE", 0.05)
+        monkeypatch.setattr(watching, "PATIENCE", 0.5)
+        for pause in ("FIRST_PAUSE", "LONGEST_PAUSE"):
+            monkeypatch.setattr(watching, pause, 0.2)
         gone = status(410, "Expired", "too old resource version")
-        server.answer(PATH, *[listing(10), gone] * 20, listing(20, pod("z", 19)), Answer(stay()))
+        server.answer(PATH, *[listing(10), gone] * 10, listing(20, pod("z", 19)), Answer(stay()))
         started = time.monotonic()
         with closing(cluster.observe(VIEW)) as states:
             until(states, "z")
-        assert time.monotonic() - started > 0.1
+        assert time.monotonic() - started > 2 * watching.PATIENCE
 
     def test_a_watch_renews_the_patience(self, server, cluster, stay, monkeypatch):
         monkeypatch.setattr(watching, "PATIENCE", 1.0)
