@@ -17,7 +17,8 @@ from tests.support.injector import StandIn
 from tests.support.mesh import FSM, OSM, OSM_EDGE, Flavour, Mesh
 from tests.support.plugin import Plugin
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+# A busy machine is no failure: in a new checkout the first example alone, before which all sources are read, takes a while
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
 
 NOT_HERE = "not here: "

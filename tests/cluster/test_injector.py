@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from kubectl_fsm.errors import InvalidExclusion
@@ -54,12 +54,7 @@ def test_what_the_cluster_makes_of_random_lists_is_what_the_generator_says(contr
     compared = {"script": 0, "refusal": 0}
 
     # Smaller examples of a difference are for the unit test to find: here each may wait until time is up.
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=[HealthCheck.too_slow],
-    )
+    @settings(max_examples=EXAMPLES, phases=[Phase.generate])
     @given(traffic, modes, st.lists(st.tuples(annotations, st.booleans()), min_size=3, max_size=5))
     def agree(lists, mode, pods):
         spec = {"traffic": lists, "sidecar": {"localProxyMode": mode}}

@@ -86,7 +86,7 @@ def test_trimming_as_go(ask_go):
         assert exclusions.trim(text) == said["trimmed"], repr(text[:60])
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(LIKELY | st.from_regex(r"\d{1,3}(\.\d{1,3}){3}/\d{1,2}", fullmatch=True), min_size=50, max_size=100))
 def test_atoi_and_parse_cidr_as_go_on_random_texts(ask_go, texts):
     for text, said in zip(texts, ask_go(texts), strict=True):

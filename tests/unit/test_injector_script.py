@@ -5,7 +5,7 @@ import subprocess
 from itertools import product
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kubectl_fsm.errors import InvalidExclusion
@@ -168,7 +168,7 @@ def test_every_tricky_item(ask_go, name):
 def test_two_writings_agree_on_random_inputs(ask_go, figure):
     compared = {"script": 0, "refusal": 0}
 
-    @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=EXAMPLES)
     @given(st.lists(annotations, min_size=1, max_size=4), st.lists(meshconfigs, min_size=1, max_size=4))
     @example([{}], [{}])
     def agree(pods, specs):

@@ -472,11 +472,11 @@ class TestGivingUp:
         assert time.monotonic() - started > 2 * watching.PATIENCE
 
     def test_a_watch_renews_the_patience(self, server, cluster, stay, monkeypatch):
-        monkeypatch.setattr(watching, "PATIENCE", 1.0)
+        monkeypatch.setattr(watching, "PATIENCE", 0.5)
 
         def long():
             yield added("a", 11)
-            time.sleep(0.1)
+            time.sleep(2 * watching.PATIENCE)
 
         server.answer(PATH, listing(10), Answer(long()), html(503), Answer(stay(added("z", 12))))
         with closing(cluster.observe(VIEW)) as states:
