@@ -10,6 +10,8 @@ from kubectl_fsm.meshes import INCLUDED_RANGES
 from kubectl_fsm.operations.inspect import Idle, idle_entries
 
 _TIMES = {2: "twice"}
+_LAST = "take the excluded range out: with no included range left, everything else would be intercepted"
+"""Of included ranges that are all excluded: as they are, nothing that leaves the pod is intercepted."""
 
 
 @check(
@@ -76,11 +78,12 @@ def covered_entry(view: ListHolder) -> Iterator[Seen]:
     ListHolder,
     holds="An included range is not excluded at the same time.",
     why="Exclusions come first: what is in both lists bypasses the sidecar.",
-    remedy="Take the range out of one of the two lists.",
+    remedy="Take the range out of one of the two lists; out of the excluded ones where no other range is included.",
 )
 def overridden_entry(view: ListHolder) -> Iterator[Seen]:
-    if view.sound.of(INCLUDED_RANGES):
-        yield from _idle(view, "overridden")
+    included = {entry.key for entry in view.sound.of(INCLUDED_RANGES)}
+    if included:
+        yield from _idle(view, "overridden", _LAST if included <= {*_entries(view, "overridden")} else "")
 
 
 @check(
@@ -95,8 +98,11 @@ def outside_included(view: ListHolder) -> Iterator[Seen]:
     yield from _idle(view, "outside")
 
 
-def _idle(view: ListHolder, kind: str) -> Iterator[Seen]:
-    """The view's own entries that are idle in this way; of the MeshConfig only those that are for every pod looked at."""
+def _idle(view: ListHolder, kind: str, mend: str = "") -> Iterator[Seen]:
+    """The view's own entries that are idle in this way; of the MeshConfig only those that are for every pod looked at.
+
+    Without a `mend` they are taken out.
+    """
     found = _entries(view, kind)
     if isinstance(view, MeshView):
         for workload in ruled(view):
@@ -105,7 +111,7 @@ def _idle(view: ListHolder, kind: str) -> Iterator[Seen]:
     for one in kept(view):
         if one.entry.key in found:
             text = found[one.entry.key].text
-            yield Seen(f"{one.place} has {one.entry.value}, which {text}", removal(view, one), one.path)
+            yield Seen(f"{one.place} has {one.entry.value}, which {text}", mend or removal(view, one), one.path)
 
 
 def _entries(view: ListHolder, kind: str) -> dict[object, Idle]:

@@ -83,7 +83,7 @@ def test_the_whole_loop(control_plane, fsm, fsm_plugin):
     assert done.returncode == 0, done.stderr
     announced = generator.render("fsm-1.5", {PORTS: "8080"}, fsm.meshconfig()["spec"])
     for name in ("redis", "memcached"):
-        assert re.search(rf"deploy/{name} +2 +0 +done +2/2 verified", done.stdout)
+        assert re.search(rf"deploy/{name} +2 +2 +done +2/2 verified", done.stdout)
         assert scripts(ready_pods(control_plane, shop, name, 2)) == {announced}
 
     rest = fsm_plugin.run("restart", "-A", "--yes", "-o", "json")
