@@ -3,12 +3,11 @@
 import json
 import re
 import stat
-import threading
-import time
 
 import pytest
 
 from tests.cluster.test_main_job import PORTS, ready_pods
+from tests.cluster.test_many_restarts import ended, started
 from tests.cluster.test_owners import custom_kinds  # noqa: F401 - a fixture
 from tests.cluster.test_restart import items, results, scripts
 from tests.support import workloads
@@ -39,6 +38,10 @@ def counted(control_plane, name, namespace, expected):
         lambda: control_plane.get("pdb", name, namespace).get("status", {}).get("expectedPods") == expected,
         "the budget is counted",
     )
+
+
+def serves(pod):
+    return pod["status"]["phase"] == "Running" and not pod["metadata"].get("deletionTimestamp")
 
 
 def uids(pods):
@@ -94,25 +97,19 @@ class TestEviction:
         control_plane.apply(replica_set("lone", shop, 4))
         ready_pods(control_plane, shop, "lone", 4)
         fsm_plugin.run("exclude-port", "6379")
-        path, least, ended = f"/api/v1/namespaces/{shop}/pods", [4], threading.Event()
-
-        def count():
-            while not ended.wait(0.02):
-                pods = control_plane.api("GET", path)["items"]
-                gone = [pod for pod in pods if pod["metadata"].get("deletionTimestamp")]
-                ready = sum(pod["status"]["phase"] == "Running" for pod in pods if pod not in gone)
-                least.append(ready)
-
-        counts = threading.Thread(target=count)
-        counts.start()
+        path = f"/api/v1/namespaces/{shop}/pods"
+        listed = control_plane.api("GET", path)
         done = fsm_plugin.run("restart", "rs/lone", "-n", shop, "--evict", "-o", "json")
-        ended.set()
-        counts.join()
         assert (done.returncode, items(done)["rs/lone"]["verified"]) == (0, 4), done.stderr
-        assert min(least) == 3
+        since = f"watch=1&timeoutSeconds=3&resourceVersion={listed['metadata']['resourceVersion']}"
+        pods, least = {pod["metadata"]["uid"]: pod for pod in listed["items"]}, []
+        for event in map(json.loads, control_plane.pool().request("GET", f"{path}?{since}").data.splitlines()):
+            pods[event["object"]["metadata"]["uid"]] = event["object"]
+            least.append(sum(serves(pod) for pod in pods.values()))
+        assert (min(least), least[-1]) == (3, 4)
 
     @pytest.mark.parametrize("kind", ["ds", "sts"])
-    def test_a_budget_is_waited_for(self, control_plane, fsm, fsm_plugin, kind):
+    def test_a_budget_is_waited_for(self, control_plane, fsm, fsm_plugin, tmp_path, kind):
         shop = fsm.namespace()
         make = {"ds": workloads.daemon_set, "sts": workloads.stateful_set}[kind]
         control_plane.apply(on_delete(make("db", shop)), budget("db", shop, minAvailable=1))
@@ -131,16 +128,11 @@ class TestEviction:
         assert "0 of 1 pods were evicted" in items(held)[f"{kind}/db"]["detail"]
         assert uids(ready_pods(control_plane, shop, "db")) == old
 
-        def make_room():
-            time.sleep(2)
+        with started(fsm_plugin, tmp_path, "restart", f"{kind}/db", "-n", shop, "--evict", "-o", "json") as process:
+            assert any("waits for room" in line for line in process.stdout)
             control_plane.apply(budget("db", shop, minAvailable=0))
-
-        comes = threading.Thread(target=make_room)
-        comes.start()
-        done = fsm_plugin.run("restart", f"{kind}/db", "-n", shop, "--evict", "-o", "json")
-        comes.join()
+            done = ended(process)
         assert (done.returncode, results(done)) == (0, {f"{kind}/db": "done"}), done.stderr
-        assert "waits for room" in done.stdout
         assert not old & uids(ready_pods(control_plane, shop, "db"))
 
     def test_a_new_pod_that_is_wrong_stops_it(self, control_plane, fsm, fsm_plugin, faulty_injector):

@@ -111,6 +111,12 @@ def started(fsm_plugin, folder, *words):
         signal.signal(signal.SIGINT, before)
 
 
+def ended(process):
+    """What a command that was started has still to say, once it has ended."""
+    out, complaint = process.stdout.read(), process.stderr.read()
+    return subprocess.CompletedProcess(process.args, process.wait(), out, complaint)
+
+
 @contextmanager
 def a_rolls(control_plane, fsm, fsm_plugin, folder, *, seconds):
     """A restart of a, whose three pods take so long each, and then of b; while a rolls the block runs."""
@@ -211,7 +217,7 @@ def test_killed_in_the_middle_nothing_is_restarted_twice(control_plane, fsm, fsm
     shop = fsm.namespace()
     control_plane.apply(
         workloads.deployment("a", shop),
-        slowly(workloads.deployment("b", shop, replicas=3), 3),
+        slowly(workloads.deployment("b", shop, replicas=3), 300),
         workloads.deployment("c", shop),
     )
     for name, count in (("a", 1), ("b", 3), ("c", 1)):
@@ -225,7 +231,12 @@ def test_killed_in_the_middle_nothing_is_restarted_twice(control_plane, fsm, fsm
     assert before["c"] is None
     assert [item["mark"] for item in held["items"]][:2] == [before["a"], before["b"]]
 
-    done = fsm_plugin.run("restart", "--resume", str(path), "--yes", "-o", "json", cwd=folder)
+    with started(fsm_plugin, folder, "restart", "--resume", str(path), "--yes", "-o", "json") as process:
+        followed = {"kind": "RestartEvent", "workload": "deploy/b", "state": "rolling"}
+        assert any(json.loads(line).items() >= followed.items() for line in process.stdout)
+        quicker = '{"spec":{"minReadySeconds":0}}'
+        control_plane.kubectl("patch", "deploy/b", "-n", shop, "--type=merge", "-p", quicker)
+        done = ended(process)
     assert done.returncode == 0, done.stderr
     assert results(done) == {"deploy/b": "done", "deploy/c": "done"}
     assert items(done)["deploy/b"]["verified"] == 3
@@ -284,24 +295,20 @@ def test_a_canary_that_falls_ill_while_it_bakes_stops_the_others(control_plane, 
     with started(
         fsm_plugin, folder, "restart", "--all", "-n", shop, "--canary=deploy/c", "--bake=6s", "--yes", "-o", "json"
     ) as process:
-        for line in process.stdout:
-            if json.loads(line).get("state") == "rolling" or restarted_at(control_plane, "deploy", "c", shop):
-                break
-        control_plane.kubectl("rollout", "status", "deploy/c", "-n", shop, "--timeout=60s")
+        assert any(json.loads(line).get("state") == "baking" for line in process.stdout)
         (pod,) = ready_pods(control_plane, shop, "c")
         status = {"conditions": [{"type": "Ready", "status": "False", "reason": "ContainersNotReady"}]}
         path = f"/api/v1/namespaces/{shop}/pods/{pod['metadata']['name']}/status"
         control_plane.api("PATCH", path, {"status": status}, "application/strategic-merge-patch+json")
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 1, err
-    report = json.loads(out.splitlines()[-1])
-    assert [(item["workload"], item["result"]) for item in report["items"]] == [
+        done = ended(process)
+    assert done.returncode == 1, done.stderr
+    assert list(results(done).items()) == [
         ("deploy/c", "failed"),
         ("deploy/a", "not begun"),
         ("deploy/b", "not begun"),
     ]
-    assert "it was verified, but" in report["items"][0]["detail"]
-    assert "is not ready" in report["items"][0]["detail"]
+    assert "it was verified, but" in items(done)["deploy/c"]["detail"]
+    assert "is not ready" in items(done)["deploy/c"]["detail"]
     assert {item["name"]: item["canary"] for item in plan(folder)[1]["items"]} == {"c": True, "a": False, "b": False}
     assert moments(control_plane, shop, "ab") == {"a": None, "b": None}
 

@@ -396,9 +396,9 @@ def test_a_rollout_that_takes_too_long(control_plane, fsm, fsm_plugin):
     control_plane.apply(slowly(workloads.deployment("web", shop, replicas=2), 300))
     ready_pods(control_plane, shop, "web", 2)
     fsm_plugin.run("exclude-port", "6379")
-    done = fsm_plugin.run("restart", "deploy/web", "-n", shop, "--timeout=2s")
+    done = fsm_plugin.run("restart", "deploy/web", "-n", shop, "--timeout=10s")
     assert done.returncode == 1
-    assert "not done within 2 s: 1 of 2 pods new" in done.stderr
+    assert "not done within 10 s: 1 of 2 pods new" in done.stderr
 
 
 def test_no_wait(control_plane, fsm, fsm_plugin):
