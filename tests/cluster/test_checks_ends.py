@@ -27,8 +27,7 @@ def served(control_plane, group, version, kind):
     """While the block runs the API server has this kind."""
     definition = workloads.custom_resource(group, version, kind)
     name = definition["metadata"]["name"]
-    control_plane.apply(definition)
-    control_plane.kubectl("wait", "--for=condition=Established", f"crd/{name}")
+    control_plane.serve(definition)
     try:
         yield
     finally:

@@ -88,14 +88,14 @@ def test_nothing_is_found_where_nothing_is_wrong(control_plane, mesh, fsm_plugin
 
 class TestTheNamespace:
     def test_it_is_labelled_and_its_pods_are_made_anew(self, control_plane, mesh, fsm_plugin):
-        shop = mesh.namespace()
         key = f"{mesh.flavour.prefix}monitored-by"
-        say(control_plane, shop, labels={key: None})
+        shop = mesh.namespace({key: None})
         control_plane.apply(workloads.deployment("web", shop, replicas=2))
         ready_pods(control_plane, shop, "web", 2)
         ((name, seen, mend),) = found(fsm_plugin, shop, "namespace-unlabelled")
         assert (name, seen) == (f"ns/{shop}", f"the namespace is not labelled {key}")
         carry_out(control_plane, fsm_plugin, mend)
+        mesh.wait_for_webhook(shop)
         assert found(fsm_plugin, shop, "namespace-unlabelled") == []
         ((name, seen, mend),) = found(fsm_plugin, shop, "made-before")
         assert name == "deploy/web"
@@ -130,13 +130,13 @@ class TestTheNamespace:
         ],
     )
     def test_what_is_told_makes_pods_that_are_injected(self, control_plane, fsm, fsm_plugin, metadata, identity):
-        shop = fsm.namespace()
-        say(control_plane, shop, **metadata)
+        shop = fsm.namespace(**metadata)
         control_plane.apply(workloads.deployment("web", shop, replicas=0))
         ((name, _, mend),) = found(fsm_plugin, shop, identity)
         assert name == f"ns/{shop}"
         carry_out(control_plane, fsm_plugin, mend)
         assert found(fsm_plugin, shop, identity) == []
+        fsm.wait_for_webhook(shop)
         control_plane.kubectl("scale", "deploy/web", "--replicas=1", "-n", shop)
         (pod,) = ready_pods(control_plane, shop, "web")
         assert "fsm-proxy-uuid" in pod["metadata"]["labels"]
@@ -229,8 +229,7 @@ class TestRefusedPods:
         assert found(fsm_plugin, shop, "pods-refused") == []
 
     def test_by_pod_security_since_the_init_container_wants_a_right(self, control_plane, mesh, fsm_plugin):
-        shop = mesh.namespace()
-        say(control_plane, shop, labels={"pod-security.kubernetes.io/enforce": "baseline"})
+        shop = mesh.namespace({"pod-security.kubernetes.io/enforce": "baseline"})
         control_plane.apply(workloads.stateful_set("db", shop))
         refused(control_plane, "StatefulSet", "db", shop)
         ((name, seen, mend),) = found(fsm_plugin, shop, "pods-refused-elsewhere")
@@ -450,6 +449,7 @@ def test_pods_from_before_another_mode_and_from_before_another_mesh(control_plan
 
     labels = {"flomesh.io/monitored-by": None, "openservicemesh.io/monitored-by": "osm"}
     say(control_plane, shop, labels=labels, annotations={"openservicemesh.io/sidecar-injection": "enabled"})
+    osm.wait_for_webhook(shop)
     ((_, seen, mend),) = found(fsm_plugin, shop, "pods-of-another-mesh")
     assert seen.endswith("injected by FSM")
     carry_out(control_plane, fsm_plugin, mend)

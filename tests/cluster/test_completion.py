@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from codecs import getincrementaldecoder
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ class Bash:
     """An interactive bash on a pseudo-terminal, set up as kubectl's own help says."""
 
     def __init__(self, environment):
-        self._environment, self._shown = environment, ""
+        self._environment, self._shown, self._decode = environment, "", getincrementaldecoder("utf-8")().decode
 
     def __enter__(self):
         if not BASH_COMPLETION.exists():
@@ -144,7 +145,7 @@ class Bash:
         deadline = time.monotonic() + 60
         while text not in self._shown:
             assert select.select([self._terminal], [], [], max(0, deadline - time.monotonic()))[0], self._shown
-            self._shown += os.read(self._terminal, 4096).decode()
+            self._shown += self._decode(os.read(self._terminal, 4096))  # which may end within a character
         shown, self._shown = self._shown, ""
         return shown
 

@@ -93,9 +93,7 @@ def over_files(tmp_path) -> World:
 def served(control_plane):
     """The control plane with the contract's kinds; they go when the module's tests are done."""
     crds = [definition(resource) for resource in (WIDGETS, FLEETS)]
-    control_plane.apply(*crds)
-    for crd in crds:
-        control_plane.kubectl("wait", "--for=condition=Established", f"crd/{crd['metadata']['name']}", "--timeout=30s")
+    control_plane.serve(*crds)
     yield control_plane
     for crd in crds:
         control_plane.delete(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd['metadata']['name']}")

@@ -99,9 +99,7 @@ def test_a_cron_jobs_run_is_owned_by_it(control_plane: ControlPlane, namespace: 
 
 
 def test_owners_that_are_custom_resources(control_plane: ControlPlane, namespace: str):
-    control_plane.apply(workloads.DATABASE_CRD, workloads.CLONE_SET_CRD, workloads.ROLLOUT_CRD)
-    for crd in ("databases.example.com", "clonesets.apps.kruise.io", "rollouts.argoproj.io"):
-        control_plane.kubectl("wait", "crd", crd, "--for=condition=Established", "--timeout=30s")
+    control_plane.serve(workloads.DATABASE_CRD, workloads.CLONE_SET_CRD, workloads.ROLLOUT_CRD)
     control_plane.apply(workloads.database("orders", namespace), workloads.clone_set("clones", namespace))
     control_plane.apply(workloads.rollout("canary", namespace, "web"))
     database = control_plane.get("database", "orders", namespace)

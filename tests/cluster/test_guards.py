@@ -12,6 +12,7 @@ from tests.cluster.test_main_job import PORTS, ready_pods
 from tests.support import workloads
 from tests.support.control_plane import ApiFailure
 from tests.support.plugin import EXECUTABLE
+from tests.support.rbac import Grant, User
 
 
 @pytest.fixture
@@ -255,28 +256,31 @@ def test_without_the_right_to_list_pods_the_check_fails_closed(control_plane, fs
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list"]},
         {"apiGroups": ["apps", "batch"], "resources": ["*"], "verbs": ["get", "list"]},
     ]
-    grant(control_plane, "half", rules)
-    kubeconfig = control_plane.user("half")
+    kubeconfig = grant(control_plane, "half", rules)
     before = fsm.meshconfig()
-    done = fsm_plugin.run("exclude-port", "6379", "--kubeconfig", str(kubeconfig))
+    done = fsm_plugin.run("exclude-port", "6379", "--kubeconfig", kubeconfig)
     assert (done.returncode, done.stdout) == (1, "")
     assert "Error from server (Forbidden)" in done.stderr
     assert "pods" in done.stderr
     assert untouched(fsm, before)
 
 
-def grant(control_plane, user, rules):
-    """Give a user these rights in the whole cluster."""
+def grant(control_plane, name, rules):
+    """The kubeconfig of a user who has these rights in the whole cluster, once they count."""
     group = "rbac.authorization.k8s.io"
-    role = {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": user}, "rules": rules}
+    role = {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}
     binding = {
         "apiVersion": f"{group}/v1",
         "kind": "ClusterRoleBinding",
-        "metadata": {"name": user},
-        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": user},
-        "subjects": [{"kind": "User", "name": user, "apiGroup": group}],
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "User", "name": name, "apiGroup": group}],
     }
     control_plane.apply(role, binding)
+    user, first = User(control_plane, name), rules[0]
+    one = Grant(first["verbs"][0], first["apiGroups"][0], first["resources"][0])
+    control_plane.wait(lambda: user.may(one), "the rights count")
+    return str(user.kubeconfig)
 
 
 def test_two_meshes_and_a_global_edit(fsm, osm, fsm_plugin):
@@ -358,8 +362,7 @@ def test_flux_and_helm(control_plane, fsm, fsm_plugin, keeper, owns):
 
 def argo_application(control_plane, name, *, heals):
     """An application of Argo CD, which heals what it keeps or does not."""
-    control_plane.apply(workloads.custom_resource("argoproj.io", "v1alpha1", "Application"))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/applications.argoproj.io")
+    control_plane.serve(workloads.custom_resource("argoproj.io", "v1alpha1", "Application"))
     control_plane.apply(
         {
             "apiVersion": "argoproj.io/v1alpha1",
@@ -415,8 +418,7 @@ def test_two_meshes_and_a_pod_that_carries_the_marks_of_one(control_plane, fsm, 
         {"apiGroups": ["apps", "batch"], "resources": ["*"], "verbs": ["*"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
     ]
-    grant(control_plane, "no-namespaces", everything_but_namespaces)
-    kubeconfig = str(control_plane.user("no-namespaces"))
+    kubeconfig = grant(control_plane, "no-namespaces", everything_but_namespaces)
     done = fsm_plugin.run("exclude-port", "8081", "--workload=deploy/web", "-n", shop, "--kubeconfig", kubeconfig)
     assert done.returncode == 0, done.stderr
     annotations = control_plane.get("deployment", "web", shop)["spec"]["template"]["metadata"]["annotations"]
@@ -428,8 +430,7 @@ def test_two_meshes_and_a_pod_that_carries_the_marks_of_one(control_plane, fsm, 
 
 @pytest.mark.usefixtures("fsm")
 def test_a_group_that_is_served_without_meshconfigs(control_plane, fsm_plugin):
-    control_plane.apply(workloads.custom_resource("config.openservicemesh.io", "v1alpha2", "MeshRootCertificate"))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/meshrootcertificates.config.openservicemesh.io")
+    control_plane.serve(workloads.custom_resource("config.openservicemesh.io", "v1alpha2", "MeshRootCertificate"))
     try:
         done = fsm_plugin.run("version")
         assert done.returncode == 0, done.stderr

@@ -52,6 +52,7 @@ def test_the_three_lines(control_plane, fsm, fsm_plugin):
     assert item["workload"] == "deploy/web"
     assert item["mesh"] == {"name": "fsm", "version": "1.5.1", "namespace": "fsm-system"}
 
+    fsm.wait_for_injector()
     done = fsm_plugin.run("exclude-port", "8080", "--pod", first, "-n", shop)
     assert done.returncode == 0, done.stderr
     assert f"deploy/web in {shop} (2 replicas): an edit of its pod template starts its rollout at once" in done.stderr
@@ -88,6 +89,7 @@ def test_the_other_meshes(control_plane, mesh, fsm_plugin):
     assert item["mesh"]["name"] == mesh.flavour.title.lower()
     assert item["injector"] == mesh.flavour.injector
     assert states(item) == {("outbound-ip", "10.1.2.3/32"): "pending"}
+    mesh.wait_for_injector()
     done = fsm_plugin.run("include-ip", "10.0.0.0/8", "--workload=deploy/web", "-n", shop, "--yes")
     assert done.returncode == 0, done.stderr
     control_plane.kubectl("rollout", "status", "deployment/web", "-n", shop, "--timeout=60s")

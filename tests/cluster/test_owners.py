@@ -27,10 +27,7 @@ def written(control_plane, kind, name, namespace):
 
 @pytest.fixture(scope="module")
 def custom_kinds(control_plane):
-    definitions = [workloads.CLONE_SET_CRD, workloads.DATABASE_CRD, workloads.ROLLOUT_CRD]
-    control_plane.apply(*definitions)
-    for definition in definitions:
-        control_plane.kubectl("wait", "--for=condition=Established", f"crd/{definition['metadata']['name']}")
+    control_plane.serve(workloads.CLONE_SET_CRD, workloads.DATABASE_CRD, workloads.ROLLOUT_CRD)
 
 
 def pod_name(control_plane, namespace, app):

@@ -97,6 +97,7 @@ def words(control_plane, shop):
     """The words of a command line of the tables."""
 
     def words(line):
+        control_plane.kubectl("rollout", "status", "deploy/web", "-n", shop)  # or the pod may be about to go
         (pod,) = ready_pods(control_plane, shop, "web")
         address = control_plane.get("service", "api", shop)["spec"]["clusterIP"]
         return line.replace("SHOP", shop).replace("POD", pod["metadata"]["name"]).replace("ADDRESS", address).split()

@@ -77,6 +77,7 @@ def test_names_lead_a_restart_to_what_is_outdated(control_plane, fsm, fsm_plugin
         ready_pods(control_plane, namespace, "web")
     control_plane.apply(workloads.deployment("api", cart))
     assert fsm_plugin.run("exclude-port", "6379").returncode == 0
+    fsm.wait_for_injector()
     control_plane.kubectl("rollout", "restart", "deploy/api", "-n", cart)
     control_plane.kubectl("rollout", "status", "deploy/api", "-n", cart, "--timeout=60s")
     ready_pods(control_plane, cart, "api")

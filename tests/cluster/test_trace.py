@@ -50,12 +50,13 @@ def shop(control_plane, fsm):
 
 
 def wait_for_endpoints(cluster, namespace, name, count):
-    """Until the controller's slices have so many ready endpoints."""
+    """Until the controller's slices have so many ready endpoints, all of pods that are there."""
 
     def ready():
         slices = cluster.list("endpointslices", namespace, f"kubernetes.io/service-name={name}")
         found = [one for part in slices for one in part["endpoints"] or [] if one["conditions"]["ready"]]
-        return bool(slices) and len(found) == count
+        there = {pod["metadata"]["uid"] for pod in cluster.list("pods", namespace)}
+        return bool(slices) and len(found) == count and {one["targetRef"]["uid"] for one in found} <= there
 
     cluster.wait(ready, f"{count} endpoints of {name}")
 
@@ -86,6 +87,7 @@ def test_before_and_after_an_edit_and_its_restart(control_plane, fsm, fsm_plugin
 
     done = fsm_plugin.run(*command.split(), "--yes")
     assert done.returncode == 0, done.stderr
+    wait_for_endpoints(control_plane, shop, "api", 2)
     after = trace("deploy/web", "svc/api", "-n", shop)
     assert (after["verdict"], after["afterRestart"]) == ("plain-to-sidecar", None)
     assert after["outbound"] == outbound

@@ -57,9 +57,8 @@ class ControlPlane:
         self.ca_file = self.folder / "ca.pem"
         self.token = secrets.token_hex(16)
         """The bearer token of the user `token-user`, who has no rights but those that a test binds."""
-        port = _free_port()
-        self.server = f"https://127.0.0.1:{port}"
-        self._port = port
+        self._reserved, self._port = reserved_port()
+        self.server = f"https://127.0.0.1:{self._port}"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._write_certificates()
         self.kubeconfig = self.user("admin", [ADMINISTRATORS])
@@ -87,6 +86,7 @@ class ControlPlane:
         for process in self._processes.values():
             process.wait()
         self._processes.clear()
+        self._reserved.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # Asking the API server
@@ -113,6 +113,15 @@ class ControlPlane:
         """Create the objects, or change those that are there, as `kubectl apply --server-side` does."""
         items = {"apiVersion": "v1", "kind": "List", "items": objects}
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(items))
+
+    def serve(self, *definitions: Mapping[str, Any]) -> None:
+        """Apply CustomResourceDefinitions; return when there can be objects of these kinds, and discovery knows them."""
+        self.apply(*definitions)
+        names = {found["metadata"]["name"] for found in definitions}
+        asked = ("api-resources", "--output=name")
+        self.wait(
+            lambda: names <= set(self.kubectl(*asked, check=False).stdout.split()), f"{', '.join(names)} are served"
+        )
 
     def get(self, kind: str, name: str, namespace: str = "default") -> dict[str, Any]:
         """One object, by any name of its kind that kubectl knows."""
@@ -352,8 +361,9 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def reserved_port() -> tuple[socket.socket, int]:
+    """A port on loopback that nobody else gets until the socket is closed; a program may listen there meanwhile."""
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))  # another socket may listen there, as this one does not
+    return reserved, reserved.getsockname()[1]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import socket
 import ssl
 import traceback
 import uuid
@@ -20,7 +19,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from kubectl_fsm.errors import InvalidExclusion
-from tests.support.control_plane import ControlPlane
+from tests.support.control_plane import ControlPlane, reserved_port
 
 if TYPE_CHECKING:
     from tests.support.mesh import Flavour
@@ -46,10 +45,7 @@ class Webhook:
         self._cluster = cluster
         self._flavour = flavour
         self._name = f"{flavour.name}-webhook-{flavour.name}"
-        self._reserved = socket.socket()
-        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._reserved.bind(("127.0.0.1", 0))  # another socket may listen there, as this one does not
-        self.port: int = self._reserved.getsockname()[1]
+        self._reserved, self.port = reserved_port()
 
     def register(self) -> None:
         self._cluster.api("POST", WEBHOOKS, self._registration())

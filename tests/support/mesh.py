@@ -179,7 +179,7 @@ class Mesh:
         self._namespaces: list[str] = []
 
     def install(self) -> None:
-        """Install the mesh; return when new pods are injected."""
+        """Install the mesh; return when its programs run, and new pods are injected."""
         flavour, cluster = self.flavour, self.cluster
         if not cluster.exists(f"/api/v1/namespaces/{flavour.namespace}"):
             cluster.api("POST", "/api/v1/namespaces", {"metadata": {"name": flavour.namespace}})
@@ -192,15 +192,16 @@ class Mesh:
         self._webhook.register()
         self.wait_for_webhook()
         self.empty()
+        cluster.wait(self._runs, f"the control plane of {flavour.title} runs")
 
     def uninstall(self) -> None:
         """Remove the mesh; return when its API group is not served any more. The control plane's namespace stays."""
         self._webhook.remove()
         self._injector.stop()
         self.cluster.delete(self._deployments)
-        path = f"{_CRDS}/{self.flavour.crd['metadata']['name']}"
-        self.cluster.delete(path)
-        self.cluster.wait(lambda: not self.cluster.exists(path), f"{path} is gone")
+        crd, group = f"{_CRDS}/{self.flavour.crd['metadata']['name']}", f"/apis/{self.flavour.group}"
+        self.cluster.delete(crd)
+        self.cluster.wait(lambda: not (self.cluster.exists(crd) or self.cluster.exists(group)), f"{group} is gone")
 
     def reset(self, **traffic: object) -> None:
         """Put a fresh MeshConfig in place of the one that is there, so that it has no history."""
@@ -215,9 +216,12 @@ class Mesh:
         """
         self.cluster.wait(self._injector.up_to_date, "the injector has seen the MeshConfig")
 
-    def wait_for_webhook(self) -> None:
-        """Return when new pods are injected: for after a change to the webhook, of which the API server learns later."""
-        probe = self.namespace()
+    def wait_for_webhook(self, namespace: str = "") -> None:
+        """Return when new pods are injected, in any namespace of the mesh or in this one.
+
+        For after a change to the webhook, or to the labels of this namespace, of which the API server learns later.
+        """
+        probe = namespace or self.namespace()
         self.cluster.wait(lambda: self._injects(probe), f"the injector of {self.flavour.title} is asked, and answers")
 
     @contextmanager
@@ -235,17 +239,17 @@ class Mesh:
             self._injector = replaced
 
     def namespace(
-        self, labels: Mapping[str, str] | None = None, annotations: Mapping[str, str | None] | None = None
+        self, labels: Mapping[str, str | None] | None = None, annotations: Mapping[str, str | None] | None = None
     ) -> str:
         """A new namespace in the mesh, with injection enabled, and with these; in it until `empty`.
 
-        An annotation that is None is left out. Labels are given here, as the API server's admission learns of those
-        that are added later from a watch, some time after.
+        What is None is left out. Labels are given here, as the API server's admission learns of those that are added
+        later from a watch, some time after.
         """
+        monitored = {self._monitored_by: self.flavour.name}
         injection = {f"{self.flavour.prefix}sidecar-injection": "enabled"}
         name = self.cluster.new_namespace(
-            {self._monitored_by: self.flavour.name} | dict(labels or {}),
-            {key: value for key, value in (injection | dict(annotations or {})).items() if value is not None},
+            _without_none(monitored | dict(labels or {})), _without_none(injection | dict(annotations or {}))
         )
         self._namespaces.append(name)
         return name
@@ -273,6 +277,11 @@ class Mesh:
         path = f"{self.flavour.meshconfig_path}?fieldManager={self.flavour.name}-bootstrap"
         self.cluster.api("PATCH", path, fresh, APPLY_PATCH)
 
+    def _runs(self) -> bool:
+        """Whether all programs of the control plane are available."""
+        found = self.cluster.api("GET", self._deployments)["items"]
+        return all(item.get("status", {}).get("availableReplicas") for item in found)
+
     @property
     def _monitored_by(self) -> str:
         return f"{self.flavour.prefix}monitored-by"
@@ -288,6 +297,10 @@ class Mesh:
         except ApiFailure:  # the injector is not there yet
             return False
         return f"{self.flavour.name}-proxy-uuid" in answer["metadata"]["labels"]
+
+
+def _without_none(found: Mapping[str, str | None]) -> dict[str, str]:
+    return {key: value for key, value in found.items() if value is not None}
 
 
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

@@ -139,7 +139,7 @@ class User:
             role = {"apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": metadata, "rules": rules}
             self._apply(role)
             self._apply(self._binding(name, place, kind))
-        self._wait({one.place: one for one in wanted}.values(), self._granted - wanted)
+        self._wait({one.place: one for one in wanted - self._granted}.values(), self._granted - wanted)
         self._granted = wanted
 
     def may(self, grant: Grant) -> bool:
@@ -155,7 +155,7 @@ class User:
         self._cluster.api("PATCH", path, obj, APPLY_PATCH)
 
     def _wait(self, granted: Iterable[Grant], taken: Iterable[Grant]) -> None:
-        """A role changes as a whole: one right of each tells."""
+        """A role changes as a whole: one right of each tells, if it was not there before."""
         for wanted, grants in ((True, granted), (False, taken)):
             for one in grants:
                 self._cluster.wait(lambda one=one, wanted=wanted: self.may(one) is wanted, f"{one} is {wanted}")
