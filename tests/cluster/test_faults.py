@@ -223,7 +223,7 @@ def impatience(monkeypatch, tmp_path):
     """Silence, and how long failures are borne: as a user has it, but shorter."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(watching, "SILENT_SECONDS", 0.4)
-    monkeypatch.setattr(watching, "PATIENCE", 1.0)
+    monkeypatch.setattr(watching, "PATIENCE", 4.0)
     monkeypatch.setattr(patience, "_OUTAGE", 3.0)
     monkeypatch.setattr(watching, "LONGEST_PAUSE", 0.3)
 
