@@ -74,7 +74,8 @@ def ipv6(view: ListHolder) -> Iterator[Seen]:
             families = fields.sequence(service, "spec", "ipFamilies")
             if "IPv6" in families or fields.text(service, "spec", "ipFamilyPolicy") == "RequireDualStack":
                 mend = _without_six(view.scene, service, first=families[:1] == ["IPv6"])
-                yield Seen("clients can dial it by IPv6", mend, ("spec", "ipFamilies"), service)
+                field = "ipFamilies" if "IPv6" in families else "ipFamilyPolicy"
+                yield Seen("clients can dial it by IPv6", mend, ("spec", field), service)
 
 
 def _without_six(scene: Scene, service: Object, *, first: bool) -> str:

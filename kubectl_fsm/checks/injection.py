@@ -73,9 +73,10 @@ def metrics_unread(view: WorkloadView) -> Iterator[Seen]:
     for path, obj in places.items():
         for part in ("annotations", "labels"):
             value = fields.texts(obj, "metadata", part).get(key)
-            if value is not None and not _is_so(view.namespace, key, value):
+            meant = legible(value) if value else value
+            if meant is not None and not _is_so(view.namespace, key, meant):
                 where = "the pod template" if path != ("metadata",) else label(view.object)
-                mend = _for_all(view, path, part, value)
+                mend = _for_all(view, path, part, meant)
                 yield Seen(f"{key} is in the {part} of {where}", mend, (*path, part, key))
 
 
@@ -91,7 +92,8 @@ def _for_all(view: WorkloadView, path: Sequence[str], part: str, value: str) -> 
     if namespace is None:
         return f"annotate namespace {view.workload.namespace} with it"
     if interception.answer(value) is not False:
-        return mending.metadata(view.scene, namespace, "annotations", {key: legible(value)})
+        line = mending.metadata(view.scene, namespace, "annotations", {key: value})
+        return line if view.scene.cluster.remote else f"{label(namespace)}: {line}"
     if path != ("metadata",):
         return mending.template(view, part, {key: None})
     return mending.metadata(view.scene, view.object, part, {key: None})

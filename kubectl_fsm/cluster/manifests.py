@@ -29,6 +29,7 @@ from kubectl_fsm.fields import Object
 
 STDIN = "-"
 _BOM = "\ufeff"
+_NAMED = 3
 _SUFFIXES = (".yaml", ".yml", ".json")
 _VERSION = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?")
 _CLUSTER_SCOPED = frozenset({
@@ -140,6 +141,7 @@ class Manifests:
         found = list(entries)
         self._resources = _resources([entry.obj for entry in found])
         self._entries: dict[tuple[str, str], dict[tuple[str, str], list[_Entry]]] = {}
+        self._places: dict[tuple[str, str], dict[str, list[str]]] = {}
         self._texts: dict[_File, str] = {}
         self._spots: dict[_File, Mapping[int, Spot] | None] = {}
         self._spot_budget = Budget(MAX_SPOTS)
@@ -279,12 +281,9 @@ class Manifests:
 
     def _entry(self, resource: Resource, name: str, namespace: str) -> _Entry:
         place = namespace if resource.namespaced else ""
-        entries = self._entries.get((resource.group, resource.kind), {})
-        found = entries.get((place, name), [])
+        found = self._entries.get((resource.group, resource.kind), {}).get((place, name), [])
         if not found:
-            elsewhere = " and ".join(other for other, one in entries if one == name)
-            hint = f"it is in namespace {elsewhere}" if elsewhere else ""
-            raise _missing(f'{resource.qualified} "{name}" not found in {self.origin}', hint)
+            raise _missing(f'{resource.qualified} "{name}" not found in {self.origin}', self._elsewhere(resource, name))
         if len(found) > 1:
             files = " and ".join(dict.fromkeys(entry.file.path for entry in found))
             raise ManifestError(
@@ -311,6 +310,17 @@ class Manifests:
             f"{path}:{line}: {fields.title(entry.obj)} cannot be edited in place",
             "write out what it shares by an anchor, or edit it by hand",
         )
+
+    def _elsewhere(self, resource: Resource, name: str) -> str:
+        """In which namespaces something of that name is instead, a few of them; empty for none."""
+        kind = resource.group, resource.kind
+        if kind not in self._places:  # once, since who looks for owners misses many
+            places = self._places[kind] = {}
+            for place, known in self._entries.get(kind, {}):
+                places.setdefault(known, []).append(place)
+        found = self._places[kind].get(name, [])
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        return f"it is in namespace {' and '.join(found[:_NAMED])}{more}" if found else ""
 
     def _proposed(self, entry: _Entry, change: Object) -> tuple[str, Sequence[object], int]:
         """The text with `change` in it (empty where that cannot be written), what it has to mean, and the document's line."""

@@ -207,7 +207,7 @@ class Edit:
         return [f"{text}, and this list is not used"]
 
     def _pending(self, cases: Sequence[Case]) -> Sequence[str]:
-        """What a pod template's rollout brings besides the edit: what was configured before, and only new pods have."""
+        """What a pod template's rollout brings besides the edit: what new pods lack before it, and after it as well."""
         if not isinstance(self.place, AnnotationPlace) or not self.place.template:
             return ()
         compare = interception.Comparison(self.installation)
@@ -215,7 +215,7 @@ class Edit:
             text
             for case in cases
             if case.subject
-            for text in compare.pending(case.subject.pods, case.before.annotations, case.before.spec)
+            for text in _both(*(compare.pending(case.subject.pods, one.annotations, one.spec) for one in case[1:]))
         ]
         what = ", ".join(dict.fromkeys(found))
         return [f"new pods of {self.place.title} also get what is pending already: {what}"] if what else ()
@@ -316,6 +316,10 @@ def _shared(cases: Sequence[Case]) -> Sequence[Case]:
         return cases
     before, after = cases[0].before.spec, cases[0].after.spec
     return [Case(case.subject, case.before._replace(spec=before), case.after._replace(spec=after)) for case in cases]
+
+
+def _both(before: Sequence[str], after: Sequence[str]) -> Sequence[str]:
+    return [text for text in before if text in after]
 
 
 def _texts(items: Sequence[Any]) -> Sequence[str]:

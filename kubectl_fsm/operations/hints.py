@@ -66,7 +66,7 @@ def export(style: str, words: Sequence[str]) -> str:
 
 
 def apply(workload: Workload, words: Sequence[str]) -> str:
-    """What makes a workload's pods anew: a command where `restart` knows how, else what to do."""
+    """What makes a workload's pods anew: a command where `restart` knows how, else what to do, or what stands in the way."""
     return _otherwise(workload) or _restart([workload.label], workload.namespace, obstacles.remedy(workload), words)
 
 

@@ -206,7 +206,7 @@ def test_the_server_is_killed_and_comes_back(control_plane):
 
 def test_nothing_piles_up(cluster, namespace, monkeypatch):
     """Threads end at once, long before a watch ends by itself; the connections of two lists side by side are kept."""
-    monkeypatch.setattr(watching, "END_SECONDS", 20)
+    monkeypatch.setattr(watching, "END_SECONDS", 5)
 
     def rounds(number):
         for _ in range(number):

@@ -234,6 +234,7 @@ WITH_REDIS = render("fsm-1.5", {}, REDIS["spec"])
          "-6379 outbound-port, +22 inbound-port"),
         ([REDIS, deployment(), running("web-1", script=WITH_REDIS)], WEB, ""),
         ([REDIS, deployment(), running("web-1", script="who knows")], WEB, ""),
+        ([meshconfig(), deployment(), running("web-1", script=render("fsm-1.5", {OUT: "80"}, {}))], WEB, ""),
         ([REDIS, deployment(), deployment("api"), running("api-1", owner="api")], WEB, ""),
         ([REDIS, pod("alone", OLD, uid="alone")], ["--pod=alone", "-n", "shop"], ""),
         ([REDIS, deployment(), running("web-1")], [], ""),
