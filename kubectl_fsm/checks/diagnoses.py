@@ -80,7 +80,7 @@ def no_right(case: Case, _: object) -> Diagnosis:
     where = ["-n", found.namespace, "--type=merge", "-p", patch]
     command = mending.kubectl(case.view.scene, "patch", f"MeshConfig/{found.config_name}", *where)
     anew = mending.anew(case.view, "--all-pods")
-    return Diagnosis(means, f"{command} && {anew}" if anew.startswith("kubectl ") else f"{command}; then: {anew}")
+    return Diagnosis(means, f"{command} && {anew}" if mending.is_command(anew) else f"{command}; then: {anew}")
 
 
 def no_module(*_: object) -> Diagnosis:

@@ -69,7 +69,7 @@ def global_and_pod(view: WorkloadView) -> Iterator[Seen]:
     remedy="Take it out, or make the wider one narrower.",
 )
 def covered_entry(view: ListHolder) -> Iterator[Seen]:
-    yield from _idle(view, "covered")
+    yield from _idle(view, "covered", _entries(view, "covered"))
 
 
 @check(
@@ -83,7 +83,8 @@ def covered_entry(view: ListHolder) -> Iterator[Seen]:
 def overridden_entry(view: ListHolder) -> Iterator[Seen]:
     included = {entry.key for entry in view.sound.of(INCLUDED_RANGES)}
     if included:
-        yield from _idle(view, "overridden", _LAST if included <= {*_entries(view, "overridden")} else "")
+        found = _entries(view, "overridden")
+        yield from _idle(view, "overridden", found, _LAST if included <= {*found} else "")
 
 
 @check(
@@ -95,15 +96,14 @@ def overridden_entry(view: ListHolder) -> Iterator[Seen]:
     remedy="Take the excluded range out.",
 )
 def outside_included(view: ListHolder) -> Iterator[Seen]:
-    yield from _idle(view, "outside")
+    yield from _idle(view, "outside", _entries(view, "outside"))
 
 
-def _idle(view: ListHolder, kind: str, mend: str = "") -> Iterator[Seen]:
-    """The view's own entries that are idle in this way; of the MeshConfig only those that are for every pod looked at.
+def _idle(view: ListHolder, kind: str, found: dict[object, Idle], mend: str = "") -> Iterator[Seen]:
+    """The view's own entries of those `found` idle; of the MeshConfig only those that are for every pod looked at.
 
     Without a `mend` they are taken out.
     """
-    found = _entries(view, kind)
     if isinstance(view, MeshView):
         for workload in ruled(view):
             others = _entries(workload, kind) if found else {}

@@ -8,9 +8,9 @@ from kubectl_fsm.fields import Object
 from kubectl_fsm.meshes import MESHES, Mesh
 
 _LIKENESS = 0.8
-_OFF = ("off", "0", "f", "n", "none", "never", "disable", "no", "false", "disabled")
-"""As people switch things off, some of which no injector reads."""
 """How much of a misspelt key, from 0 to 1, is the right one's: more is left alone, `metrics-port` is not `metrics`."""
+_OFF = ("off", "0", "f", "n", "none", "never", "disable")
+"""As people switch things off where no injector reads it."""
 
 
 class Lookalike(NamedTuple):
@@ -53,8 +53,10 @@ def lookalikes(obj: Object, mesh: Mesh, keys: Sequence[str], *, sure: bool = Tru
 
 def legible(value: str) -> str:
     """What to write where the value of a switch is to be read: itself, or where the injector would refuse it what is meant."""
-    meant = "disabled" if value.strip().lower() in _OFF else "enabled"
-    return meant if interception.answer(value) is None else value
+    if interception.answer(value) is not None:
+        return value
+    bare = value.strip().lower()
+    return "disabled" if bare in _OFF or interception.answer(bare) is False else "enabled"
 
 
 def _close(key: str, known: Sequence[str]) -> Sequence[str]:

@@ -37,6 +37,11 @@ def anew(view: WorkloadView, *words: str) -> str:
     return hints.apply(view.workload, [*words, *cluster.words]) if cluster.remote else hints.anew(view.workload)
 
 
+def is_command(mend: str) -> bool:
+    """Whether a mend can be typed; otherwise it is what to do, in words."""
+    return mend.startswith("kubectl ")
+
+
 def together(scene: Scene, mends: Iterable[str]) -> str:
     """Several mends as one: commands, or what to do in files."""
     return (" && " if scene.cluster.remote else "; ").join(mends)

@@ -256,7 +256,7 @@ def _names(views: Sequence[WorkloadView], home: str, count: int) -> str:
 def _counterpart(servers: Sequence[tuple[WorkloadView, int]]) -> str:
     """What excludes the ports inbound at the servers: commands, or what to do in files."""
     lines = [(view, mending.addition(view, INBOUND_PORTS, [str(port)])) for view, port in servers]
-    named = (line if line.startswith("kubectl ") else f"{view.workload.label}: {line}" for view, line in lines)
+    named = (line if mending.is_command(line) else f"{view.workload.label}: {line}" for view, line in lines)
     return mending.together(servers[0][0].scene, named)
 
 
@@ -274,6 +274,6 @@ def _withdrawal(found: _Mismatch) -> str:
             line = "; ".join(
                 removal(owner, one) for one in kept(owner, excluded) if one.entry.key == Entry(excluded, value).key
             )
-            named = isinstance(owner, WorkloadView) and not line.startswith("kubectl ")
+            named = isinstance(owner, WorkloadView) and not mending.is_command(line)
             lines[f"{owner.kubectl_name}: {line}" if named else line] = None
     return mending.together(found.servers[0][0].scene, lines)
